@@ -1,0 +1,1 @@
+//! Micro-benches live in `benches/`; comparison drivers in `src/bin/`.

@@ -1,0 +1,1 @@
+//! ringpost-core: what decides. No sockets, files, threads or clock.

@@ -1,0 +1,1 @@
+//! ringpost-shards: what performs, one room per Postfix service.

@@ -1,0 +1,1 @@
+//! ringpost-spool: the log-structured queue store.
