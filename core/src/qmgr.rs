@@ -1,0 +1,49 @@
+//! qmgr: the queue manager's decisions, one [`Scheduler`] per shard.
+//!
+//! **What**: which message is looked at next, which delivery starts when, what happens after each attempt.
+//! **Receives**: events, each with `now_ms` (wall clock, milliseconds since the epoch; it may step back).
+//! **Sends**: [`Action`]s, taken one by one with [`Scheduler::poll_action`] until it answers `None`.
+//! **Owns**: the state of every queued message (incoming, active, deferred, hold, corrupt), the sites with their
+//! windows, the deliveries in progress. Not the bytes: those are the caller's, who is told which to keep.
+//! **Limits**: [`QmgrSettings`] names them; a queued message that is not active costs at most 24 bytes.
+//! **On failure**: nothing here fails on outside data; a call that contradicts an earlier one is our own broken
+//! invariant and panics (a report for a delivery that never started, an id used twice).
+//! **Standards**: Postfix's `qmgr(8)` and its `SCHEDULER_README`; RFC 5321 section 4.5.4.1 (retry strategy).
+//!
+//! ```text
+//! arrived ──► incoming ─┐                       ┌─► MessageDone, Expire      (the scheduler forgets the id)
+//!                       ├─► Activate ─► active ─┼─► Retry ─► deferred ─┐
+//! recovered ► deferred ─┘      ▲                └─► Held ─► hold       │
+//!                              └────────────── due ◄───────────────────┘
+//! ```
+//!
+//! ```text
+//! Scheduler::new(QmgrSettings, now_ms)
+//!   .arrived(id, bytes, now_ms) -> Custody            .recovered(id, due_at_ms, now_ms)
+//!   .recovered_held(id)                               .site(transport, nexthop) -> SiteHandle
+//!   .activated(id, Resolved, &[(SiteHandle, recipient)], now_ms)
+//!   .postponed(id, now_ms)                            .corrupted(id)
+//!   .delivery_finished(delivery_id, DeliveryReport, now_ms)
+//!   .next_for(site) -> Option<Delivery>               .poll_action() -> Option<Action>
+//!   .tick(now_ms)                                     .next_wakeup() -> Option<u64>
+//!   .hold(id, now_ms) .release(id, now_ms) .delete(id, now_ms) -> bool   (false: no such message)
+//!   .flush(now_ms)    .flush_message(id, now_ms) -> bool
+//!   .state(id) -> Option<MessageState>                .figures() -> QmgrFigures
+//! ```
+//!
+//! The border for windows that span shards is in [`slots`]: [`site_queue`](self) (the shard's side) asks with a
+//! `Want`, `window` (the home's side) answers with a `Grant`, and outcomes go back as a `Done`.
+
+mod action;
+mod settings;
+pub mod slots;
+
+pub use action::{Action, Custody, Delivery, DeliveryId, DeliveryReport, MessageState, Recipients, Resolved};
+pub use settings::{Feedback, FeedbackError, QmgrSettings, TransportSettings};
+pub use slots::SiteHandle;
+
+/// Names one queued message; opaque here, unique among all that the scheduler knows at a time.
+///
+/// The spool's id fits: 64 bits, never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MessageId(pub u64);
