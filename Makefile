@@ -1,0 +1,42 @@
+# Thin over scripts/: each target is one script, and each script first checks what it needs.
+# Variables of the scripts: CARGO_TARGET_DIR, RUN_ARGS (more words for `ringpost-loadgen run`), BENCH_RUNS.
+
+.PHONY: help run build serve test check fmt bench bench-peers torture install-test-needs clean
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
+
+run: ## build the relay and the load generator, send 100,000 messages of 4 KiB through them, report
+	@scripts/run
+
+build: ## build the release binaries
+	@scripts/build
+
+serve: ## build the relay and run it on its embedded default (127.0.0.1:2525, queue in ./ringpost-data)
+	@scripts/serve
+
+test: ## install what the tests need, then run every test
+	@scripts/install-test-needs
+	@scripts/test
+
+check: ## what must be clean: format, clippy, tidy, documentation
+	@scripts/check
+
+fmt: ## format the sources
+	@cargo fmt --all
+
+bench: ## measure the relay on this machine
+	@scripts/bench
+
+bench-peers: ## measure the relay and Debian's Postfix on the same work, in turns
+	@scripts/install-test-needs
+	@scripts/bench-peers
+
+torture: ## kill the relay 50 times under load and count what was lost
+	@scripts/torture
+
+install-test-needs: ## only install what the tests need
+	@scripts/install-test-needs
+
+clean: ## remove everything that was built
+	@cargo clean
