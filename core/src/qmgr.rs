@@ -31,14 +31,25 @@
 //!   .state(id) -> Option<MessageState>                .figures() -> QmgrFigures
 //! ```
 //!
-//! The border for windows that span shards is in [`slots`]: [`site_queue`](self) (the shard's side) asks with a
+//! The border for windows that span shards is in [`slots`]: `site_queue` (the shard's side) asks with a
 //! `Want`, `window` (the home's side) answers with a `Grant`, and outcomes go back as a `Done`.
 
 mod action;
+mod arena;
+mod attempt;
+mod operator;
+mod roster;
+mod scheduler;
 mod settings;
+mod site_queue;
+mod site_table;
 pub mod slots;
+mod timeline;
+mod wheel;
+mod window;
 
 pub use action::{Action, Custody, Delivery, DeliveryId, DeliveryReport, MessageState, Recipients, Resolved};
+pub use scheduler::{QmgrFigures, Scheduler};
 pub use settings::{Feedback, FeedbackError, QmgrSettings, TransportSettings};
 pub use slots::SiteHandle;
 

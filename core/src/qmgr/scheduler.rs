@@ -1,0 +1,399 @@
+//! The scheduler: admission, the choice of the next action, and time.
+//!
+//! Attempts (what happens to an active message) are in `attempt`, operators' requests in `operator`.
+
+use super::action::{Action, Custody, Delivery, DeliveryId, MessageState};
+use super::arena::{Arena, Key};
+use super::attempt::{ActiveMessage, RunningDelivery};
+use super::roster::{List, Place, Roster, VALUE_MAX};
+use super::settings::QmgrSettings;
+use super::site_table::{Line, SiteTable};
+use super::slots::{SiteHandle, Standing};
+use super::timeline::Timeline;
+use super::wheel::Wheel;
+use super::{MessageId, Recipients};
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::rc::Rc;
+
+/// Messages that are being loaded and resolved at a time: bounds reads in flight.
+const ACTIVATING_MAX: u32 = 256;
+/// What a message counts for in memory until its size is known: the spool inlines bodies up to 128 KiB.
+const UNKNOWN_BYTES: u32 = 64 << 10;
+
+/// The queue manager of one shard. See the module's head for how it is driven.
+pub struct Scheduler {
+    pub(super) settings: QmgrSettings,
+    pub(super) timeline: Timeline,
+    pub(super) roster: Roster,
+    pub(super) incoming: List,
+    pub(super) wheel: Wheel,
+    pub(super) kept_bytes: u64,
+    pub(super) active: Arena<ActiveMessage>,
+    pub(super) active_bytes: u64,
+    pub(super) active_recipients: u64,
+    pub(super) activating: u32,
+    /// Recipients in site queues whose messages have been withdrawn; swept when they are many.
+    pub(super) stale_recipients: u64,
+    pub(super) sites: SiteTable,
+    pub(super) deliveries: Arena<RunningDelivery>,
+    /// Sites that may start something: those whose first job is small, and those with a bulk job in front. Both
+    /// lines are served in turn, so that mail for many sites at once cannot keep a small message waiting.
+    ready: [VecDeque<SiteHandle>; 2],
+    ready_turn: usize,
+    suspending: VecDeque<SiteHandle>,
+    /// Ends of rate delays.
+    paused: BinaryHeap<Reverse<(u64, SiteHandle)>>,
+    /// Outcomes that follow from events; drained first.
+    pub(super) outbox: VecDeque<Action>,
+    /// Work space of `activated`.
+    pub(super) plan: Vec<(SiteHandle, u32)>,
+    deferred_turn: bool,
+}
+
+/// Levels for metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct QmgrFigures {
+    /// Messages in *incoming*.
+    pub incoming: usize,
+    /// Active messages.
+    pub active: usize,
+    /// Deferred messages, those that are due but wait for room included.
+    pub deferred: usize,
+    /// Messages on hold.
+    pub hold: usize,
+    /// Corrupt messages.
+    pub corrupt: usize,
+    /// Deliveries in progress.
+    pub deliveries: usize,
+    /// Sites that are known, idle ones included.
+    pub sites: usize,
+    /// Bytes of active messages in memory.
+    pub active_bytes: u64,
+    /// Bytes of incoming messages in memory.
+    pub kept_bytes: u64,
+    /// Bytes that the table of all messages takes.
+    pub roster_bytes: usize,
+}
+
+impl Scheduler {
+    /// A queue manager that knows no messages; `now_ms` is the wall clock.
+    ///
+    /// Limits of 0 that would stop all work count as 1, and `queue_run_delay` as at least a second.
+    pub fn new(mut settings: QmgrSettings, now_ms: u64) -> Self {
+        for limit in [
+            &mut settings.active_messages_max,
+            &mut settings.active_recipients_max,
+            &mut settings.deliveries_max,
+        ] {
+            *limit = (*limit).max(1);
+        }
+        settings.active_bytes_max = settings.active_bytes_max.max(1);
+        settings.queue_run_delay_ms = settings.queue_run_delay_ms.max(1000);
+        Self {
+            timeline: Timeline::new(now_ms),
+            roster: Roster::new(),
+            incoming: List::EMPTY,
+            wheel: Wheel::new(),
+            kept_bytes: 0,
+            active: Arena::new(),
+            active_bytes: 0,
+            active_recipients: 0,
+            activating: 0,
+            stale_recipients: 0,
+            sites: SiteTable::new(&settings),
+            deliveries: Arena::new(),
+            ready: [VecDeque::new(), VecDeque::new()],
+            ready_turn: 0,
+            suspending: VecDeque::new(),
+            paused: BinaryHeap::new(),
+            outbox: VecDeque::new(),
+            plan: Vec::new(),
+            deferred_turn: false,
+            settings,
+        }
+    }
+
+    /// A message has just been committed; `bytes` of it are in the caller's memory.
+    pub fn arrived(&mut self, id: MessageId, bytes: u32, now_ms: u64) -> Custody {
+        self.timeline.observe(now_ms);
+        let keeps = self.roster.count(Place::Kept) < self.settings.incoming_kept_messages_max as usize
+            && self.kept_bytes < self.settings.incoming_kept_bytes_max;
+        let (place, bytes, custody) = if keeps {
+            (Place::Kept, bytes.min(VALUE_MAX), Custody::KeepBytes)
+        } else {
+            (Place::Incoming, 0, Custody::DropBytes)
+        };
+        self.kept_bytes += u64::from(bytes);
+        let index = self.roster.insert(id, place, bytes);
+        self.roster.push_back(&mut self.incoming, index);
+        custody
+    }
+
+    /// A message from the spool, at start or after an [`Action::Expire`] that could not be carried out. What is
+    /// due already is tried as soon as there is room.
+    pub fn recovered(&mut self, id: MessageId, due_at_ms: u64, now_ms: u64) {
+        self.timeline.observe(now_ms);
+        let due_s = self.second_of(self.timeline.scheduler_time_of(due_at_ms));
+        let index = self.roster.insert(id, Place::Deferred, due_s);
+        self.wheel.insert(&mut self.roster, index);
+    }
+
+    /// A message from the spool that is on hold.
+    pub fn recovered_held(&mut self, id: MessageId) {
+        self.roster.insert(id, Place::Hold, 0);
+    }
+
+    /// Time has passed: lets due mail leave and rate delays end.
+    pub fn tick(&mut self, now_ms: u64) {
+        self.timeline.observe(now_ms);
+        let now_ms = self.timeline.now_ms();
+        self.wheel.advance(&mut self.roster, (now_ms / 1000).min(u64::from(VALUE_MAX)) as u32);
+        while let Some(&Reverse((until_ms, site))) = self.paused.peek() {
+            if until_ms > now_ms {
+                break;
+            }
+            self.paused.pop();
+            self.sites.live(site).line = Line::Busy;
+            self.place(site);
+        }
+        self.sites.forget_idle(self.settings.idle_sites_max as usize);
+    }
+
+    /// When [`tick`](Self::tick) is to be called next, if nothing else happens; wall clock, milliseconds since the
+    /// epoch. `None`: not before another event.
+    pub fn next_wakeup(&self) -> Option<u64> {
+        let due = self.wheel.next_s().map(|second| u64::from(second) * 1000);
+        let paused = self.paused.peek().map(|&Reverse((until_ms, _))| until_ms);
+        let next_ms = due.into_iter().chain(paused).min()?;
+        let latest_ms = self.timeline.now_ms() + self.settings.queue_run_delay_ms;
+        Some(self.timeline.wall_time_of(next_ms.min(latest_ms)))
+    }
+
+    /// The next thing to do, or `None` when everything waits for an event or for time.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        loop {
+            if let Some(action) = self.outbox.pop_front() {
+                return Some(action);
+            }
+            if let Some(&site) = self.suspending.front() {
+                if let Some(action) = self.suspend_next(site) {
+                    return Some(action);
+                }
+                self.suspending.pop_front();
+                self.sites.live(site).line = Line::Busy;
+                self.place(site);
+                continue;
+            }
+            if let Some(delivery) = self.start_ready() {
+                return Some(Action::Deliver(delivery));
+            }
+            // A site whose turn came may have turned out dead.
+            if self.suspending.is_empty() {
+                return self.admit().map(|id| Action::Activate { id });
+            }
+        }
+    }
+
+    /// A connection to this site has just become free: its next delivery, if the site and this shard have a slot.
+    /// Counts exactly like an [`Action::Deliver`]. `None` also while other sites wait for the shard's last slots.
+    pub fn next_for(&mut self, site: SiteHandle) -> Option<Delivery> {
+        if self.sites.site(site)?.line != Line::Ready {
+            return None;
+        }
+        let free = (self.settings.deliveries_max as usize).saturating_sub(self.deliveries.len());
+        if free < self.ready[0].len() + self.ready[1].len() {
+            return None;
+        }
+        // The site stays in its line; when its turn comes it is looked at anew.
+        self.start(site)
+    }
+
+    /// The queue that a message is in; `None` for one that is not known (any more).
+    pub fn state(&self, id: MessageId) -> Option<MessageState> {
+        self.roster.find(id).map(|index| match self.roster.place(index) {
+            Place::Kept | Place::Incoming => MessageState::Incoming,
+            Place::Active => MessageState::Active,
+            Place::Deferred => MessageState::Deferred,
+            Place::Hold => MessageState::Hold,
+            Place::Corrupt => MessageState::Corrupt,
+            Place::Buried => unreachable!("a buried entry is not found by its id"),
+        })
+    }
+
+    /// The levels of everything that is bounded here.
+    pub fn figures(&self) -> QmgrFigures {
+        QmgrFigures {
+            incoming: self.roster.count(Place::Kept) + self.roster.count(Place::Incoming),
+            active: self.roster.count(Place::Active),
+            deferred: self.roster.count(Place::Deferred),
+            hold: self.roster.count(Place::Hold),
+            corrupt: self.roster.count(Place::Corrupt),
+            deliveries: self.deliveries.len(),
+            sites: self.sites.len(),
+            active_bytes: self.active_bytes,
+            kept_bytes: self.kept_bytes,
+            roster_bytes: self.roster.memory_bytes(),
+        }
+    }
+
+    /// The handle of a site, created when new. It serves for the message that is being resolved; take it anew for
+    /// each message, since idle sites are forgotten.
+    pub fn site(&mut self, transport: &str, nexthop: &str) -> SiteHandle {
+        self.sites.intern(transport, nexthop)
+    }
+
+    /// The transport and the nexthop of a site; `None` when it has been forgotten. A site with a delivery in
+    /// progress never is.
+    pub fn site_names(&self, site: SiteHandle) -> Option<(&str, &str)> {
+        self.sites.site(site).map(|site| (&*site.transport, &*site.nexthop))
+    }
+
+    /// A site's deliveries in progress and its window, for metrics and tests.
+    pub fn site_load(&self, site: SiteHandle) -> Option<(u32, u32)> {
+        self.sites.site(site).map(|site| (site.queue.in_progress(), site.window.width()))
+    }
+
+    /// The wheel's second in which something due at this scheduler time leaves: never early, late by less than one.
+    pub(super) fn second_of(&self, scheduler_ms: u64) -> u32 {
+        scheduler_ms.div_ceil(1000).min(u64::from(VALUE_MAX)) as u32
+    }
+
+    /// Takes from *incoming* and *deferred* in turn while there is room. A full queue that gets one place free
+    /// takes new mail first, like Postfix's, whose loop begins with *incoming*.
+    fn admit(&mut self) -> Option<MessageId> {
+        if self.activating >= ACTIVATING_MAX {
+            return None;
+        }
+        let full = self.active.len() >= self.settings.active_messages_max as usize
+            || self.active_bytes >= self.settings.active_bytes_max
+            || self.active_recipients >= u64::from(self.settings.active_recipients_max);
+        if full {
+            self.deferred_turn = false;
+            return None;
+        }
+        let first = if self.deferred_turn { self.take_deferred() } else { self.take_incoming() };
+        let taken = match first {
+            Some(taken) => Some(taken),
+            None if self.deferred_turn => self.take_incoming(),
+            None => self.take_deferred(),
+        };
+        let (index, bytes) = taken?;
+        self.deferred_turn = !self.deferred_turn;
+        let key = self.active.insert(ActiveMessage::new(index, bytes));
+        self.active_bytes += u64::from(bytes);
+        self.activating += 1;
+        self.roster.set(index, Place::Active, key.index);
+        Some(self.roster.id(index))
+    }
+
+    fn take_incoming(&mut self) -> Option<(u32, u32)> {
+        let index = self.roster.pop_front(&mut self.incoming)?;
+        let bytes = match self.roster.place(index) {
+            Place::Kept => self.roster.value(index),
+            _ => return Some((index, UNKNOWN_BYTES)),
+        };
+        self.kept_bytes -= u64::from(bytes);
+        Some((index, bytes))
+    }
+
+    fn take_deferred(&mut self) -> Option<(u32, u32)> {
+        self.wheel.pop_due(&mut self.roster).map(|index| (index, UNKNOWN_BYTES))
+    }
+
+    /// Starts the next delivery of the site whose turn it is.
+    fn start_ready(&mut self) -> Option<Delivery> {
+        while self.deliveries.len() < self.settings.deliveries_max as usize {
+            let turn =
+                if self.ready[self.ready_turn].is_empty() { 1 - self.ready_turn } else { self.ready_turn };
+            let site = self.ready[turn].pop_front()?;
+            self.ready_turn = 1 - turn;
+            let delivery = self.start(site);
+            self.sites.live(site).line = Line::Busy;
+            self.place(site);
+            if delivery.is_some() {
+                return delivery;
+            }
+        }
+        None
+    }
+
+    /// Starts a delivery of this site if its window has room.
+    fn start(&mut self, handle: SiteHandle) -> Option<Delivery> {
+        let now_ms = self.timeline.now_ms();
+        let Self { sites, active, stale_recipients, .. } = self;
+        let site = sites.live(handle);
+        let grant = site.window.want(&site.settings, site.queue.want(handle), now_ms);
+        site.queue.granted(grant);
+        let request = site.queue.start(&site.settings, now_ms, |job| {
+            let stale = !is_awaited(active, job.message);
+            *stale_recipients -= if stale { u64::from(job.remaining()) } else { 0 };
+            stale
+        });
+        if let Some(unused) = site.queue.unused(handle) {
+            let dead_ms = self.settings.minimal_backoff_ms;
+            site.window.done(&site.settings, unused, now_ms, dead_ms);
+        }
+        let request = request?;
+        let more_queued = site.queue.has_work();
+        let message =
+            active.get_mut(request.message).expect("a request of a withdrawn message is not started");
+        let recipients = request.recipients.len() as u32;
+        message.start(recipients);
+        let id = self.roster.id(message.roster_index);
+        let running = RunningDelivery { message: request.message, site: handle, recipients };
+        let Key { index, generation } = self.deliveries.insert(running);
+        let delivery_id = DeliveryId(u64::from(generation) << 32 | u64::from(index));
+        Some(Delivery { delivery_id, id, site: handle, recipients: request.recipients, more_queued })
+    }
+
+    /// Defers the next message of a dead site; `None` when it has no more work or is not dead any more.
+    fn suspend_next(&mut self, handle: SiteHandle) -> Option<Action> {
+        let now_ms = self.timeline.now_ms();
+        loop {
+            let site = self.sites.live(handle);
+            if site.window.standing(&site.settings, now_ms) == Standing::Open {
+                return None;
+            }
+            let (message, recipients): (Key, Recipients) = site.queue.pop_job(&site.settings)?;
+            let reason = Rc::clone(&site.reason);
+            if !is_awaited(&self.active, message) {
+                self.stale_recipients -= recipients.len() as u64;
+                continue;
+            }
+            let id = self.roster.id(self.active.get(message).expect("it is awaited").roster_index);
+            self.defer_queued(message, recipients.len() as u32);
+            return Some(Action::DeferNow { id, site: handle, recipients, reason });
+        }
+    }
+
+    /// Puts a site that waits nowhere where it belongs now.
+    pub(super) fn place(&mut self, handle: SiteHandle) {
+        let now_ms = self.timeline.now_ms();
+        let site = self.sites.live(handle);
+        if site.line != Line::Busy {
+            return;
+        }
+        if !site.queue.has_work() {
+            if site.queue.in_progress() == 0 {
+                self.sites.enter_idle(handle);
+            }
+        } else if site.window.standing(&site.settings, now_ms) != Standing::Open {
+            site.line = Line::Suspending;
+            self.suspending.push_back(handle);
+        } else if site.window.granted() >= site.window.width() {
+            // The end of one of its deliveries places it again.
+        } else if site.window.closed_until_ms() > now_ms {
+            site.line = Line::Paused;
+            self.paused.push(Reverse((site.window.closed_until_ms(), handle)));
+        } else {
+            site.line = Line::Ready;
+            self.ready[usize::from(site.queue.front_is_bulk(&site.settings))].push_back(handle);
+        }
+    }
+}
+
+/// Whether the work of this message is still to be done.
+pub(super) fn is_awaited(active: &Arena<ActiveMessage>, message: Key) -> bool {
+    active.get(message).is_some_and(ActiveMessage::is_awaited)
+}

@@ -1,0 +1,255 @@
+//! The *deferred* queue: a timer wheel of seconds over the roster's entries.
+//!
+//! A near ring of 8192 slots of one second takes every due time up to 2 h 16 min ahead, so that a retry at Postfix's
+//! `maximal_backoff_time` (4000 s) is filed once and never moved. A far ring of 4096 slots of 8192 seconds reaches
+//! 388 days; what lies beyond waits in its last slot and is filed again from there. What has come due is joined to
+//! the due list a slot at a time, at a constant cost however many messages it holds; only the opening of a far slot
+//! touches each of its entries, once.
+
+use super::roster::{List, Roster, VALUE_MAX};
+
+const NEAR_SLOTS: u32 = 8192;
+const FAR_SLOTS: u32 = 4096;
+
+pub(super) struct Wheel {
+    /// Everything due at this second or earlier has left the rings.
+    cursor_s: u32,
+    near: Ring,
+    far: Ring,
+    due: List,
+}
+
+impl Wheel {
+    pub fn new() -> Self {
+        Self { cursor_s: 0, near: Ring::new(NEAR_SLOTS), far: Ring::new(FAR_SLOTS), due: List::EMPTY }
+    }
+
+    /// Files an entry whose value is its due second.
+    pub fn insert(&mut self, roster: &mut Roster, index: u32) {
+        let due_s = roster.value(index);
+        if due_s <= self.cursor_s {
+            roster.push_back(&mut self.due, index);
+        } else if due_s - self.cursor_s < NEAR_SLOTS {
+            self.near.push(roster, due_s % NEAR_SLOTS, index);
+        } else {
+            let span = (due_s / NEAR_SLOTS).min(self.cursor_s / NEAR_SLOTS + FAR_SLOTS - 1);
+            self.far.push(roster, span % FAR_SLOTS, index);
+        }
+    }
+
+    /// Lets everything due at `now_s` or earlier join the due list.
+    pub fn advance(&mut self, roster: &mut Roster, now_s: u32) {
+        let now_s = now_s.min(VALUE_MAX);
+        while self.cursor_s < now_s {
+            let span_end = (self.cursor_s / NEAR_SLOTS + 1) * NEAR_SLOTS;
+            let until = now_s.min(span_end);
+            while let Some(ahead) = self.near.first_occupied((self.cursor_s + 1) % NEAR_SLOTS) {
+                let due_s = self.cursor_s + 1 + ahead;
+                if due_s > until {
+                    break;
+                }
+                let mut slot = self.near.take(due_s % NEAR_SLOTS);
+                roster.append(&mut self.due, &mut slot);
+            }
+            self.cursor_s = until;
+            if until == span_end {
+                let mut slot = self.far.take(until / NEAR_SLOTS % FAR_SLOTS);
+                while let Some(index) = roster.pop_front(&mut slot) {
+                    self.insert(roster, index);
+                }
+            }
+        }
+    }
+
+    /// Takes the message that has been due longest.
+    pub fn pop_due(&mut self, roster: &mut Roster) -> Option<u32> {
+        roster.pop_front(&mut self.due)
+    }
+
+    /// The second at which [`advance`](Self::advance) has something to do; due messages need no time to pass.
+    pub fn next_s(&self) -> Option<u32> {
+        let near =
+            self.near.first_occupied((self.cursor_s + 1) % NEAR_SLOTS).map(|ahead| self.cursor_s + 1 + ahead);
+        let span = self.cursor_s / NEAR_SLOTS + 1;
+        let far = self.far.first_occupied(span % FAR_SLOTS).map(|ahead| (span + ahead) * NEAR_SLOTS);
+        near.into_iter().chain(far).min()
+    }
+
+    /// Makes everything due now.
+    pub fn flush(&mut self, roster: &mut Roster) {
+        let Self { near, far, due, .. } = self;
+        near.drain(|mut slot| roster.append(due, &mut slot));
+        far.drain(|mut slot| roster.append(due, &mut slot));
+    }
+
+    /// Frees the buried entries.
+    pub fn prune(&mut self, roster: &mut Roster) {
+        roster.prune(&mut self.due);
+        self.near.prune(roster);
+        self.far.prune(roster);
+    }
+}
+
+/// Lists in a circle and a bit for each that is not empty.
+struct Ring {
+    slots: Box<[List]>,
+    occupied: Box<[u64]>,
+}
+
+impl Ring {
+    fn new(slots: u32) -> Self {
+        assert!(slots.is_multiple_of(64));
+        Self {
+            slots: vec![List::EMPTY; slots as usize].into_boxed_slice(),
+            occupied: vec![0; slots as usize / 64].into_boxed_slice(),
+        }
+    }
+
+    fn push(&mut self, roster: &mut Roster, slot: u32, index: u32) {
+        roster.push_back(&mut self.slots[slot as usize], index);
+        self.occupied[slot as usize / 64] |= 1 << (slot % 64);
+    }
+
+    fn take(&mut self, slot: u32) -> List {
+        self.occupied[slot as usize / 64] &= !(1 << (slot % 64));
+        std::mem::replace(&mut self.slots[slot as usize], List::EMPTY)
+    }
+
+    /// How many slots after `start` the first one lies that is not empty.
+    fn first_occupied(&self, start: u32) -> Option<u32> {
+        let words = self.occupied.len();
+        let first = start as usize / 64;
+        let before_start = (1u64 << (start % 64)) - 1;
+        for step in 0..=words {
+            let mut word = self.occupied[(first + step) % words];
+            if step == 0 {
+                word &= !before_start;
+            } else if step == words {
+                word &= before_start;
+            }
+            if word != 0 {
+                let slot = ((first + step) % words) as u32 * 64 + word.trailing_zeros();
+                let slots = self.slots.len() as u32;
+                return Some((slot + slots - start) % slots);
+            }
+        }
+        None
+    }
+
+    fn drain(&mut self, mut each: impl FnMut(List)) {
+        let slots = self.slots.len() as u32;
+        while let Some(slot) = self.first_occupied(0) {
+            debug_assert!(slot < slots);
+            each(self.take(slot));
+        }
+    }
+
+    fn prune(&mut self, roster: &mut Roster) {
+        for (slot, list) in self.slots.iter_mut().enumerate() {
+            roster.prune(list);
+            if list.is_empty() {
+                self.occupied[slot / 64] &= !(1 << (slot % 64));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::MessageId;
+    use super::super::roster::Place;
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
+    const DAY_S: u32 = 86_400;
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        File { ahead_s: u32 },
+        Bury { nth: usize },
+        Advance { by_s: u32 },
+        Flush,
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let ahead = prop_oneof![
+            0..4000u32,
+            8000..9000u32,
+            5 * DAY_S..6 * DAY_S,
+            99 * DAY_S..101 * DAY_S,
+            380 * DAY_S..900 * DAY_S
+        ];
+        let by = prop_oneof![0..3u32, 0..4000u32, 8190..8194u32, 0..200 * DAY_S];
+        let step = prop_oneof![
+            6 => ahead.prop_map(|ahead_s| Step::File { ahead_s }),
+            1 => any::<usize>().prop_map(|nth| Step::Bury { nth }),
+            3 => by.prop_map(|by_s| Step::Advance { by_s }),
+            1 => Just(Step::Flush),
+        ];
+        prop::collection::vec(step, 1..120)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(400))]
+        #[test]
+        fn the_wheel_gives_what_a_sorted_set_gives(steps in steps()) {
+            let (mut roster, mut wheel) = (Roster::new(), Wheel::new());
+            let mut model: BTreeSet<(u32, u64)> = BTreeSet::new();
+            let mut now_s = 0;
+            for (n, step) in steps.into_iter().enumerate() {
+                match step {
+                    Step::File { ahead_s } => {
+                        let index = roster.insert(MessageId(n as u64), Place::Deferred, now_s + ahead_s);
+                        wheel.insert(&mut roster, index);
+                        model.insert((now_s + ahead_s, n as u64));
+                    }
+                    Step::Bury { nth } if !model.is_empty() => {
+                        let entry = *model.iter().nth(nth % model.len()).unwrap();
+                        model.remove(&entry);
+                        roster.bury(roster.find(MessageId(entry.1)).unwrap());
+                        if nth % 2 == 0 {
+                            wheel.prune(&mut roster);
+                        }
+                    }
+                    Step::Bury { .. } => {}
+                    Step::Advance { by_s } => now_s = (now_s + by_s).min(VALUE_MAX - 1000 * DAY_S),
+                    Step::Flush => {
+                        wheel.flush(&mut roster);
+                        model = model.into_iter().map(|(_, id)| (0, id)).collect();
+                    }
+                }
+                if let (Some(&(due_s, _)), true) = (model.first(), model.first().is_some_and(|m| m.0 > now_s)) {
+                    let next_s = wheel.next_s();
+                    prop_assert!(next_s.is_some_and(|s| s <= due_s), "sleeps past {due_s}: {next_s:?}");
+                }
+                wheel.advance(&mut roster, now_s);
+                let later = model.split_off(&(now_s + 1, 0));
+                let expected: BTreeSet<u64> = std::mem::replace(&mut model, later).into_iter().map(|m| m.1).collect();
+                let mut left = BTreeSet::new();
+                while let Some(index) = wheel.pop_due(&mut roster) {
+                    left.insert(roster.id(index).0);
+                    roster.remove(index);
+                }
+                prop_assert_eq!(left, expected);
+            }
+        }
+    }
+
+    #[test]
+    fn messages_due_in_the_same_second_leave_in_the_order_they_came() {
+        let (mut roster, mut wheel) = (Roster::new(), Wheel::new());
+        for n in 0..10 {
+            let index = roster.insert(MessageId(n), Place::Deferred, 300);
+            wheel.insert(&mut roster, index);
+        }
+        wheel.advance(&mut roster, 299);
+        assert!(wheel.pop_due(&mut roster).is_none());
+        wheel.advance(&mut roster, 300);
+        let mut left = Vec::new();
+        while let Some(index) = wheel.pop_due(&mut roster) {
+            left.push(roster.id(index).0);
+        }
+        assert_eq!(left, (0..10).collect::<Vec<_>>());
+    }
+}
