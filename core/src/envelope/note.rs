@@ -1,0 +1,148 @@
+//! The notes that follow an envelope in the spool: outcomes as they happen, and the cumulative retry
+//! note that replaces them when a message is put off.
+
+use super::codec::{Cursor, Damaged, put_number, put_text};
+use crate::dsn::{Class, Status};
+
+pub(super) const VERSION: u8 = 1;
+
+/// What finished a recipient.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum OutcomeKind {
+    /// The next server took it.
+    Sent,
+    /// It failed for good and the notice about it is stored, or none is due.
+    Bounced,
+    /// It was thrown away on purpose (discard, or a bounce that bounced).
+    Discarded,
+}
+
+impl OutcomeKind {
+    const fn code(self) -> u8 {
+        match self {
+            OutcomeKind::Sent => 0,
+            OutcomeKind::Bounced => 1,
+            OutcomeKind::Discarded => 2,
+        }
+    }
+
+    const fn from_code(code: u8) -> Option<OutcomeKind> {
+        match code {
+            0 => Some(OutcomeKind::Sent),
+            1 => Some(OutcomeKind::Bounced),
+            2 => Some(OutcomeKind::Discarded),
+            _ => None,
+        }
+    }
+}
+
+/// Why a recipient is still here: enough for the queue listing and for the notice on expiry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reason {
+    /// The status of the last attempt, `4.x.x`.
+    pub status: Status,
+    /// The text that was logged.
+    pub text: String,
+    /// The remote server's reply, if it was one; else empty.
+    pub reply: String,
+    /// The remote server's name, if there was one; else empty.
+    pub remote_mta: String,
+}
+
+/// Appends an outcome note to `out`: the recipients that ended, by kind. Indexes rise within a group.
+pub fn write_outcome(out: &mut Vec<u8>, groups: &[(OutcomeKind, &[u32])]) {
+    out.push(VERSION);
+    put_number(out, groups.len() as u64);
+    for (kind, indexes) in groups {
+        out.push(kind.code());
+        put_indexes(out, indexes.iter().copied());
+    }
+}
+
+/// Reads an outcome note, calling `each` for every recipient in it.
+pub(super) fn read_outcome(
+    note: &[u8],
+    recipient_count: u32,
+    mut each: impl FnMut(OutcomeKind, u32),
+) -> Result<(), Damaged> {
+    let mut cursor = Cursor::new(note, 0);
+    if cursor.byte()? != VERSION {
+        return Err(Damaged);
+    }
+    let groups = cursor.number_up_to(cursor.left() as u64)?;
+    for _ in 0..groups {
+        let kind = OutcomeKind::from_code(cursor.byte()?).ok_or(Damaged)?;
+        read_indexes(&mut cursor, recipient_count, |index| each(kind, index))?;
+    }
+    if cursor.left() == 0 { Ok(()) } else { Err(Damaged) }
+}
+
+/// Appends rising indexes as runs.
+pub(super) fn put_indexes(out: &mut Vec<u8>, indexes: impl Iterator<Item = u32> + Clone) {
+    put_number(out, Runs(indexes.clone().peekable()).count() as u64);
+    let mut end_before = 0;
+    for (start, end) in Runs(indexes.peekable()) {
+        put_number(out, u64::from(start - end_before));
+        put_number(out, u64::from(end - start));
+        end_before = end;
+    }
+}
+
+/// Reads runs, calling `each` for every index; all are below `recipient_count`.
+pub(super) fn read_indexes(
+    cursor: &mut Cursor<'_>,
+    recipient_count: u32,
+    mut each: impl FnMut(u32),
+) -> Result<(), Damaged> {
+    let runs = cursor.number_up_to(cursor.left() as u64)?;
+    let mut at = 0u64;
+    for _ in 0..runs {
+        let gap = cursor.number_up_to(u64::from(recipient_count))?;
+        let length = cursor.number_up_to(u64::from(recipient_count))?;
+        let start = at + gap;
+        let end = start + length;
+        if length == 0 || end > u64::from(recipient_count) {
+            return Err(Damaged);
+        }
+        (start as u32..end as u32).for_each(&mut each);
+        at = end;
+    }
+    Ok(())
+}
+
+/// Joins rising indexes to half-open runs.
+struct Runs<I: Iterator<Item = u32>>(std::iter::Peekable<I>);
+
+impl<I: Iterator<Item = u32>> Iterator for Runs<I> {
+    type Item = (u32, u32);
+
+    fn next(&mut self) -> Option<(u32, u32)> {
+        let start = self.0.next()?;
+        let mut end = start + 1;
+        while self.0.next_if_eq(&end).is_some() {
+            end += 1;
+        }
+        Some((start, end))
+    }
+}
+
+pub(super) fn put_reason(out: &mut Vec<u8>, reason: &Reason) {
+    out.push(reason.status.class().digit());
+    put_number(out, u64::from(reason.status.subject()));
+    put_number(out, u64::from(reason.status.detail()));
+    put_text(out, &reason.text);
+    put_text(out, &reason.reply);
+    put_text(out, &reason.remote_mta);
+}
+
+pub(super) fn read_reason(cursor: &mut Cursor<'_>) -> Result<Reason, Damaged> {
+    let class = Class::from_digit(cursor.byte()?).ok_or(Damaged)?;
+    let subject = cursor.number_up_to(999)? as u16;
+    let detail = cursor.number_up_to(999)? as u16;
+    Ok(Reason {
+        status: Status::new(class, subject, detail),
+        text: cursor.text()?.to_owned(),
+        reply: cursor.text()?.to_owned(),
+        remote_mta: cursor.text()?.to_owned(),
+    })
+}
