@@ -1,0 +1,196 @@
+//! The arguments of MAIL, RCPT and BDAT.
+
+use super::event::{Event, escaped};
+use super::settings::{Extension, SmtpdSettings};
+use super::transaction::{BodyKind, MailTransaction, Notify, RcptCommand, ReturnContent, is_orcpt, is_xtext};
+use crate::address::{Address, PathRules};
+use crate::limits::DSN_VALUE_BYTES_MAX;
+use crate::reply::Reply;
+
+/// A command that is not understood: the reply, and what the log should know.
+pub(super) struct Wrong {
+    pub(super) reply: Reply,
+    pub(super) event: Option<Event>,
+}
+
+impl From<Reply> for Wrong {
+    fn from(reply: Reply) -> Wrong {
+        Wrong { reply, event: None }
+    }
+}
+
+fn fixed(line: &'static str) -> Wrong {
+    Reply::fixed(line).into()
+}
+
+/// `FROM:<path> option…`.
+pub(super) fn parse_mail(arguments: &str, settings: &SmtpdSettings) -> Result<MailTransaction, Wrong> {
+    const BAD_SENDER: &str = "501 5.1.7 Bad sender address syntax";
+    let (path, options) = path_after("FROM:", arguments).ok_or_else(|| fixed("501 5.5.4 Syntax: MAIL FROM:<address>"))?;
+    let mut mail = MailTransaction::default();
+    for option in words(options) {
+        let (name, value) = split_option(option);
+        if name.eq_ignore_ascii_case("SIZE") {
+            mail.size_bytes = parse_size(value, settings)?;
+        } else if name.eq_ignore_ascii_case("BODY") {
+            mail.body = match value {
+                Some(kind) if kind.eq_ignore_ascii_case("8BITMIME") => BodyKind::EightBitMime,
+                Some(kind) if kind.eq_ignore_ascii_case("7BIT") => BodyKind::SevenBit,
+                _ => return Err(unsupported(option)),
+            };
+        } else if option.eq_ignore_ascii_case("SMTPUTF8") && settings.offers(Extension::Smtputf8) {
+            mail.smtputf8 = true;
+        } else if name.eq_ignore_ascii_case("RET") && value.is_some() {
+            require_dsn(settings)?;
+            let content = match value {
+                Some(word) if word.eq_ignore_ascii_case("FULL") => Some(ReturnContent::Full),
+                Some(word) if word.eq_ignore_ascii_case("HDRS") => Some(ReturnContent::Headers),
+                _ => None,
+            };
+            if mail.ret.is_some() || content.is_none() {
+                return Err(fixed("501 5.5.4 Bad RET parameter syntax"));
+            }
+            mail.ret = content;
+        } else if name.eq_ignore_ascii_case("ENVID") && value.is_some() {
+            require_dsn(settings)?;
+            let value = value.unwrap_or_default();
+            if mail.envid.is_some() || value.is_empty() || value.len() > DSN_VALUE_BYTES_MAX || !is_xtext(value) {
+                return Err(fixed("501 5.5.4 Bad ENVID parameter syntax"));
+            }
+            mail.envid = Some(value.into());
+        } else if name.eq_ignore_ascii_case("AUTH") && value.is_some() {
+            return Err(fixed("503 5.5.4 Error: authentication disabled"));
+        } else {
+            return Err(unsupported(option));
+        }
+    }
+    let rules = PathRules { strict: settings.strict_rfc821_envelopes, allow_null: true };
+    mail.sender = parse_address(path, rules, "MAIL", BAD_SENDER)?;
+    check_ascii(&mail.sender, mail.smtputf8, settings, BAD_SENDER)?;
+    Ok(mail)
+}
+
+/// `TO:<path> option…`.
+pub(super) fn parse_rcpt(arguments: &str, smtputf8: bool, settings: &SmtpdSettings) -> Result<RcptCommand, Wrong> {
+    const BAD_RECIPIENT: &str = "501 5.1.3 Bad recipient address syntax";
+    let (path, options) = path_after("TO:", arguments).ok_or_else(|| fixed("501 5.5.4 Syntax: RCPT TO:<address>"))?;
+    let rules = PathRules { strict: settings.strict_rfc821_envelopes, allow_null: false };
+    let address = parse_address(path, rules, "RCPT", BAD_RECIPIENT)?;
+    check_ascii(&address, smtputf8, settings, BAD_RECIPIENT)?;
+    let mut rcpt = RcptCommand { address, orcpt: None, notify: Notify::UNSAID };
+    for option in words(options) {
+        let (name, value) = split_option(option);
+        match value {
+            Some(value) if name.eq_ignore_ascii_case("NOTIFY") => {
+                require_dsn(settings)?;
+                match Notify::parse(value) {
+                    Some(notify) if rcpt.notify == Notify::UNSAID => rcpt.notify = notify,
+                    _ => return Err(fixed("501 5.5.4 Error: Bad NOTIFY parameter syntax")),
+                }
+            }
+            Some(value) if name.eq_ignore_ascii_case("ORCPT") => {
+                require_dsn(settings)?;
+                let utf8_fits = smtputf8 || value.is_ascii();
+                if rcpt.orcpt.is_some() || value.len() > DSN_VALUE_BYTES_MAX || !is_orcpt(value) || !utf8_fits {
+                    return Err(fixed("501 5.5.4 Error: Bad ORCPT parameter syntax"));
+                }
+                rcpt.orcpt = Some(value.into());
+            }
+            _ => return Err(unsupported(option)),
+        }
+    }
+    Ok(rcpt)
+}
+
+/// `count [LAST]` of BDAT. `None` when it is neither, so that the payload's length is unknown.
+pub(super) fn parse_bdat(arguments: &str) -> Option<(u64, bool)> {
+    let mut words = words(arguments);
+    let count = words.next()?;
+    if !count.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let bytes = count.parse().ok()?;
+    match (words.next(), words.next()) {
+        (None, _) => Some((bytes, false)),
+        (Some(word), None) if word.eq_ignore_ascii_case("LAST") => Some((bytes, true)),
+        _ => None,
+    }
+}
+
+/// The words of a command's arguments.
+pub(super) fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split([' ', '\t']).filter(|word| !word.is_empty())
+}
+
+/// Splits `FROM:<path> options`. The path keeps its brackets; without brackets it ends at white space.
+fn path_after<'a>(keyword: &str, arguments: &'a str) -> Option<(&'a str, &'a str)> {
+    let head = arguments.get(..keyword.len())?;
+    if !head.eq_ignore_ascii_case(keyword) {
+        return None;
+    }
+    let text = arguments[keyword.len()..].trim_start_matches([' ', '\t']);
+    if text.is_empty() {
+        return None;
+    }
+    let bracketed = text.starts_with('<');
+    let mut quoted = false;
+    let mut escaped = false;
+    for (index, byte) in text.bytes().enumerate() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if quoted => escaped = true,
+            b'"' => quoted = !quoted,
+            _ if quoted => {}
+            b'>' if bracketed => return Some(text.split_at(index + 1)),
+            b' ' | b'\t' if !bracketed => return Some(text.split_at(index)),
+            _ => {}
+        }
+    }
+    Some((text, ""))
+}
+
+fn parse_address(path: &str, rules: PathRules, verb: &'static str, line: &'static str) -> Result<Address, Wrong> {
+    Address::parse_path(path.as_bytes(), rules).map_err(|_| Wrong {
+        reply: Reply::fixed(line),
+        event: Some(Event::IllegalAddress { after: verb, argument: escaped(path.as_bytes()) }),
+    })
+}
+
+fn check_ascii(address: &Address, smtputf8: bool, settings: &SmtpdSettings, line: &'static str) -> Result<(), Wrong> {
+    if address.is_ascii() || smtputf8 {
+        Ok(())
+    } else if !settings.smtputf8_enable {
+        Err(fixed(line))
+    } else if settings.strict_smtputf8 {
+        Err(fixed("553 5.6.7 Must declare SMTPUTF8 to send unicode address"))
+    } else {
+        Ok(())
+    }
+}
+
+fn parse_size(value: Option<&str>, settings: &SmtpdSettings) -> Result<u64, Wrong> {
+    let digits = value.filter(|v| !v.is_empty() && v.bytes().all(|byte| byte.is_ascii_digit()));
+    let Some(digits) = digits else { return Err(fixed("501 5.5.4 Bad message size syntax")) };
+    let Ok(size) = digits.parse::<u64>() else {
+        return Err(fixed("552 5.3.4 Message size exceeds file system imposed limit"));
+    };
+    if settings.message_size_limit > 0 && size > settings.message_size_limit {
+        return Err(fixed("552 5.3.4 Message size exceeds fixed limit"));
+    }
+    Ok(size)
+}
+
+fn require_dsn(settings: &SmtpdSettings) -> Result<(), Wrong> {
+    if settings.offers(Extension::Dsn) { Ok(()) } else { Err(fixed("501 5.7.1 DSN support is disabled")) }
+}
+
+fn split_option(option: &str) -> (&str, Option<&str>) {
+    match option.split_once('=') {
+        Some((name, value)) => (name, Some(value)),
+        None => (option, None),
+    }
+}
+
+fn unsupported(option: &str) -> Wrong {
+    Reply::new(555, "5.5.4", format_args!("Unsupported option: {option}")).into()
+}

@@ -1,0 +1,439 @@
+//! What each command does, and how content ends.
+
+use std::mem;
+
+use super::arguments::{Wrong, parse_bdat, parse_mail, parse_rcpt, words};
+use super::command::Verb;
+use super::session::{Answer, Bdat, Chunk, Phase, Request, Session, Turn};
+use super::settings::Extension;
+use crate::address::is_domain;
+use crate::content::{ContentScanner, Framing};
+use crate::reply::Reply;
+
+const SEND_HELO_FIRST: &str = "503 5.5.1 Error: send HELO/EHLO first";
+const TOO_BIG: &str = "552 5.3.4 Error: message file too big";
+const DOT_PROMPT: &str = "354 End data with <CR><LF>.<CR><LF>";
+
+impl Session {
+    /// Carries one known command out. The commands that the shard must decide end in a request.
+    pub(super) fn carry_out(
+        &mut self,
+        verb: Verb,
+        arguments: &str,
+        replies: &mut Vec<u8>,
+        content: &mut Vec<u8>,
+    ) -> Option<Request> {
+        match verb {
+            Verb::Mail => return self.mail_command(arguments, replies),
+            Verb::Rcpt => return self.rcpt_command(arguments, replies),
+            Verb::Data => return self.data_command(arguments, replies),
+            Verb::Bdat => return self.bdat_command(arguments, replies),
+            Verb::Helo | Verb::Ehlo => return self.helo_command(verb, arguments, replies, content),
+            Verb::Rset => {
+                let well_formed = arguments.is_empty();
+                if !well_formed {
+                    self.say(replies, "501 5.5.4 Syntax: RSET");
+                    self.done(verb, false);
+                    return None;
+                }
+                let discard = self.drop_transaction(content);
+                self.say(replies, "250 2.0.0 Ok");
+                self.done(verb, true);
+                return discard;
+            }
+            Verb::Noop => {
+                self.say(replies, "250 2.0.0 Ok");
+                self.done(verb, true);
+            }
+            Verb::Help => {
+                let list = "BDAT DATA EHLO ETRN HELO HELP MAIL NOOP QUIT RCPT RSET VRFY";
+                self.say(replies, &format!("214 2.0.0 Commands: {list}"));
+                self.done(verb, true);
+            }
+            Verb::Quit => {
+                self.say(replies, "221 2.0.0 Bye");
+                self.done(verb, true);
+            }
+            Verb::Vrfy => self.vrfy_command(arguments, replies),
+            Verb::Etrn => self.etrn_command(arguments, replies),
+            Verb::Starttls => self.refuse(verb, replies, "502 5.5.1 Error: command not implemented"),
+            Verb::Auth => self.refuse(verb, replies, "503 5.5.1 Error: authentication not enabled"),
+            Verb::Xclient | Verb::Xforward => {
+                self.refuse(verb, replies, "550 5.7.0 Error: insufficient authorization");
+            }
+            Verb::Unknown => unreachable!("unknown words are answered before"),
+        }
+        None
+    }
+
+    fn refuse(&mut self, verb: Verb, replies: &mut Vec<u8>, line: &str) {
+        self.say(replies, line);
+        self.done(verb, false);
+    }
+
+    fn refuse_wrong(&mut self, verb: Verb, replies: &mut Vec<u8>, wrong: Wrong) {
+        if let Some(event) = wrong.event {
+            self.note(event);
+        }
+        self.refuse(verb, replies, wrong.reply.line());
+    }
+
+    /// RFC 5321 §4.1.1.1: HELO and EHLO end a transaction as RSET does.
+    fn helo_command(
+        &mut self,
+        verb: Verb,
+        arguments: &str,
+        replies: &mut Vec<u8>,
+        content: &mut Vec<u8>,
+    ) -> Option<Request> {
+        if arguments.is_empty() {
+            self.refuse(verb, replies, &format!("501 Syntax: {} hostname", verb.word()));
+            return None;
+        }
+        let discard = self.drop_transaction(content);
+        self.esmtp = verb == Verb::Ehlo;
+        // The name goes into Received: and into the log; what has a meaning there is blotted out.
+        let blot = |c: char| if " <>()\\\";@\t".contains(c) || c.is_control() { '?' } else { c };
+        self.helo = Some(arguments.trim_end_matches([' ', '\t']).chars().map(blot).collect());
+        let settings = self.settings.clone();
+        if verb == Verb::Helo {
+            self.say(replies, &format!("250 {}", settings.myhostname));
+        } else {
+            let mut text = format!("250-{}\r\n", settings.myhostname);
+            let offered = || Extension::ALL.into_iter().filter(|extension| settings.offers(*extension));
+            let count = offered().count();
+            for (index, extension) in offered().enumerate() {
+                text.push_str(if index + 1 == count { "250 " } else { "250-" });
+                text.push_str(extension.keyword());
+                if extension == Extension::Size && settings.message_size_limit > 0 {
+                    text.push_str(&format!(" {}", settings.message_size_limit));
+                }
+                if index + 1 < count {
+                    text.push_str("\r\n");
+                }
+            }
+            if count == 0 {
+                text = format!("250 {}", settings.myhostname);
+            }
+            self.say(replies, &text);
+        }
+        self.done(verb, true);
+        discard
+    }
+
+    fn mail_command(&mut self, arguments: &str, replies: &mut Vec<u8>) -> Option<Request> {
+        if self.settings.helo_required && self.helo.is_none() {
+            self.refuse(Verb::Mail, replies, SEND_HELO_FIRST);
+            return None;
+        }
+        if self.mail.is_some() {
+            self.refuse(Verb::Mail, replies, "503 5.5.1 Error: nested MAIL command");
+            return None;
+        }
+        match parse_mail(arguments, &self.settings) {
+            Ok(mail) => {
+                self.phase = Phase::AwaitMail(mail);
+                Some(Request::Mail)
+            }
+            Err(wrong) => {
+                if wrong.reply.code() == 552 {
+                    self.note_reject("MAIL", wrong.reply.line(), None);
+                }
+                self.refuse_wrong(Verb::Mail, replies, wrong);
+                None
+            }
+        }
+    }
+
+    fn rcpt_command(&mut self, arguments: &str, replies: &mut Vec<u8>) -> Option<Request> {
+        let Some(mail) = &self.mail else {
+            self.refuse(Verb::Rcpt, replies, "503 5.5.1 Error: need MAIL command");
+            return None;
+        };
+        if self.bdat != Bdat::No {
+            self.refuse(Verb::Rcpt, replies, "503 5.5.1 Error: RCPT after BDAT");
+            return None;
+        }
+        match parse_rcpt(arguments, mail.smtputf8, &self.settings) {
+            Ok(_) if self.recipients.len() >= self.settings.recipient_limit => {
+                self.say(replies, "452 4.5.3 Error: too many recipients");
+                // A list server that goes on is answered in peace for a while; RFC 5321 §4.5.3.1.10.
+                self.overshoot = self.overshoot.saturating_add(1);
+                if self.overshoot > self.settings.recipient_overshoot_limit {
+                    self.done(Verb::Rcpt, false);
+                }
+                None
+            }
+            Ok(rcpt) => {
+                self.phase = Phase::AwaitRecipient(rcpt);
+                Some(Request::Recipient)
+            }
+            Err(wrong) => {
+                self.refuse_wrong(Verb::Rcpt, replies, wrong);
+                None
+            }
+        }
+    }
+
+    /// The reply when content may not begin yet.
+    fn content_out_of_turn(&self) -> Option<&'static str> {
+        match (&self.mail, self.recipients.is_empty()) {
+            (None, _) => Some("503 5.5.1 Error: need RCPT command"),
+            (Some(_), true) => Some("554 5.5.1 Error: no valid recipients"),
+            (Some(_), false) => None,
+        }
+    }
+
+    fn data_command(&mut self, arguments: &str, replies: &mut Vec<u8>) -> Option<Request> {
+        let wrong = if self.bdat != Bdat::No {
+            Some("503 5.5.1 Error: DATA after BDAT")
+        } else if !arguments.is_empty() {
+            Some("501 5.5.4 Syntax: DATA")
+        } else {
+            self.content_out_of_turn()
+        };
+        if let Some(line) = wrong {
+            self.refuse(Verb::Data, replies, line);
+            return None;
+        }
+        self.phase = Phase::AwaitData;
+        Some(Request::Data)
+    }
+
+    /// RFC 3030 §2. A payload follows at once, so even a refused command must take it off the wire; where its length
+    /// is unknown the session ends.
+    fn bdat_command(&mut self, arguments: &str, replies: &mut Vec<u8>) -> Option<Request> {
+        if !self.settings.offers(Extension::Chunking) {
+            self.refuse(Verb::Bdat, replies, "521 5.5.1 Error: command not implemented");
+            return None;
+        }
+        let Some((count, last)) = parse_bdat(arguments) else {
+            self.refuse(Verb::Bdat, replies, "521 5.5.4 Syntax: BDAT count [LAST]");
+            return None;
+        };
+        let chunk = Chunk { count, left: count, last };
+        let limit = self.settings.message_size_limit;
+        let refusal = if self.bdat == Bdat::Failed {
+            Some(Reply::new(551, "5.0.0", format_args!("Discarded {count} bytes after earlier error")))
+        } else if let Some(line) = self.content_out_of_turn() {
+            Some(Reply::fixed(line))
+        } else if count == 0 && !last {
+            Some(Reply::fixed("551 5.7.1 Null BDAT request"))
+        } else if limit > 0 && limit.saturating_sub(self.content_bytes()) < count {
+            Some(Reply::fixed("552 5.3.4 Chunk exceeds message size limit"))
+        } else {
+            None
+        };
+        match refusal {
+            Some(reply) => self.phase = Phase::Skip(chunk, reply),
+            None if self.bdat == Bdat::Receiving => self.phase = Phase::Chunk(chunk),
+            None => {
+                self.phase = Phase::AwaitChunk(chunk);
+                return Some(Request::Data);
+            }
+        }
+        None
+    }
+
+    fn vrfy_command(&mut self, arguments: &str, replies: &mut Vec<u8>) {
+        let wrong = if self.settings.disable_vrfy {
+            Some("502 5.5.1 VRFY command is disabled")
+        } else if self.settings.helo_required && self.helo.is_none() {
+            Some(SEND_HELO_FIRST)
+        } else if words(arguments).count() != 1 {
+            Some("501 5.5.4 Syntax: VRFY address")
+        } else {
+            None
+        };
+        match wrong {
+            Some(line) => self.refuse(Verb::Vrfy, replies, line),
+            None => {
+                // RFC 5321 §3.5.3: 252 says that nothing was verified.
+                let address = arguments.trim_end_matches([' ', '\t']);
+                self.say(replies, &format!("252 2.0.0 {address}"));
+                self.done(Verb::Vrfy, true);
+            }
+        }
+    }
+
+    fn etrn_command(&mut self, arguments: &str, replies: &mut Vec<u8>) {
+        let mut arguments = words(arguments);
+        let domain = arguments.next().filter(|_| arguments.next().is_none());
+        let line = if self.settings.helo_required && self.helo.is_none() {
+            "503 Error: send HELO/EHLO first".to_owned()
+        } else if self.mail.is_some() {
+            "503 Error: MAIL transaction in progress".to_owned()
+        } else {
+            match domain.map(|domain| domain.trim_start_matches(['@', '#'])) {
+                None => "500 Syntax: ETRN domain".to_owned(),
+                Some(domain) if !is_domain(domain) => "501 Error: invalid parameter syntax".to_owned(),
+                Some(domain) => format!("459 <{domain}>: service unavailable"),
+            }
+        };
+        self.refuse(Verb::Etrn, replies, &line);
+    }
+
+    /// The shard's verdict.
+    pub(super) fn conclude(&mut self, answer: Answer<'_>, replies: &mut Vec<u8>) {
+        let phase = mem::replace(&mut self.phase, Phase::Command);
+        match (phase, answer) {
+            (Phase::AwaitMail(mail), Answer::Accept) => {
+                self.mail = Some(mail);
+                self.say(replies, "250 2.1.0 Ok");
+                self.done(Verb::Mail, true);
+            }
+            (Phase::AwaitMail(mail), Answer::Refuse(reply)) => {
+                self.phase = Phase::AwaitMail(mail);
+                self.note_reject("MAIL", reply.line(), None);
+                self.phase = Phase::Command;
+                self.refuse(Verb::Mail, replies, reply.line());
+            }
+            (Phase::AwaitRecipient(rcpt), Answer::Accept) => {
+                self.recipients.push(rcpt);
+                self.say(replies, "250 2.1.5 Ok");
+                self.done(Verb::Rcpt, true);
+            }
+            (Phase::AwaitRecipient(rcpt), Answer::Refuse(reply)) => {
+                self.note_reject("RCPT", reply.line(), Some(rcpt.address.as_str()));
+                self.refuse(Verb::Rcpt, replies, reply.line());
+            }
+            (Phase::AwaitData, Answer::Accept) => {
+                self.begin_content(Framing::Dot);
+                self.phase = Phase::Data;
+                self.say(replies, DOT_PROMPT);
+            }
+            (Phase::AwaitData, Answer::Refuse(reply)) => {
+                self.note_reject("DATA", reply.line(), None);
+                self.refuse(Verb::Data, replies, reply.line());
+            }
+            (Phase::AwaitChunk(chunk), Answer::Accept) => {
+                self.begin_content(Framing::Counted);
+                self.bdat = Bdat::Receiving;
+                self.phase = Phase::Chunk(chunk);
+            }
+            (Phase::AwaitChunk(chunk), Answer::Refuse(reply)) => {
+                self.note_reject("BDAT", reply.line(), None);
+                self.phase = Phase::Skip(chunk, reply);
+            }
+            (Phase::AwaitEnd, Answer::Queued(queue_id)) => {
+                let (verb, line) = match self.bdat {
+                    Bdat::No => (Verb::Data, format!("250 2.0.0 Ok: queued as {queue_id}")),
+                    _ => (Verb::Bdat, format!("250 2.0.0 Ok: {} bytes queued as {queue_id}", self.content_bytes())),
+                };
+                self.reset();
+                self.say(replies, &line);
+                self.forgive();
+                self.done(verb, true);
+            }
+            (Phase::AwaitEnd, Answer::Refuse(reply)) => {
+                self.note_reject("END-OF-MESSAGE", reply.line(), None);
+                let verb = if self.bdat == Bdat::No { Verb::Data } else { Verb::Bdat };
+                self.reset();
+                self.refuse(verb, replies, reply.line());
+            }
+            (phase, answer) => panic!("the answer {answer:?} does not fit {phase:?}"),
+        }
+    }
+
+    fn begin_content(&mut self, framing: Framing) {
+        let limit = self.settings.message_size_limit;
+        self.scanner = Some(ContentScanner::new(framing, self.bare_newline(), limit));
+    }
+
+    fn scanner_mut(&mut self) -> &mut ContentScanner {
+        self.scanner.as_mut().expect("content under way has a scanner")
+    }
+
+    /// Content after DATA.
+    pub(super) fn take_data(&mut self, rest: &[u8], replies: &mut Vec<u8>, content: &mut Vec<u8>) -> Turn {
+        let before = content.len();
+        let scanned = self.scanner_mut().scan(rest, content);
+        if !scanned.ended {
+            let request = if content.len() > before { Request::Content } else { Request::MoreInput };
+            return Turn { consumed: scanned.consumed, request: Some(request) };
+        }
+        Turn { consumed: scanned.consumed, request: Some(self.end_content(Verb::Data, replies, content)) }
+    }
+
+    /// The payload of a BDAT that was accepted.
+    pub(super) fn take_chunk(
+        &mut self,
+        mut chunk: Chunk,
+        rest: &[u8],
+        replies: &mut Vec<u8>,
+        content: &mut Vec<u8>,
+    ) -> Turn {
+        let before = content.len();
+        let taken = usize::try_from(chunk.left).unwrap_or(usize::MAX).min(rest.len());
+        self.scanner_mut().scan(&rest[..taken], content);
+        chunk.left -= taken as u64;
+        self.phase = Phase::Chunk(chunk);
+        if chunk.left > 0 {
+            let request = if content.len() > before { Request::Content } else { Request::MoreInput };
+            return Turn { consumed: taken, request: Some(request) };
+        }
+        if !chunk.last {
+            self.phase = Phase::Command;
+            self.say(replies, &format!("250 2.0.0 Ok: {} bytes", chunk.count));
+            self.done(Verb::Bdat, true);
+            return Turn { consumed: taken, request: None };
+        }
+        self.scanner_mut().finish(content);
+        Turn { consumed: taken, request: Some(self.end_content(Verb::Bdat, replies, content)) }
+    }
+
+    /// The payload of a BDAT that was refused; its reply comes after it.
+    pub(super) fn take_skipped(&mut self, rest: &[u8], replies: &mut Vec<u8>, content: &mut Vec<u8>) -> Turn {
+        let Phase::Skip(chunk, _) = &mut self.phase else { unreachable!("called in phase Skip") };
+        let taken = usize::try_from(chunk.left).unwrap_or(usize::MAX).min(rest.len());
+        chunk.left -= taken as u64;
+        if chunk.left > 0 {
+            return Turn { consumed: taken, request: Some(Request::MoreInput) };
+        }
+        let Phase::Skip(chunk, reply) = mem::replace(&mut self.phase, Phase::Command) else {
+            unreachable!("called in phase Skip")
+        };
+        let request = if chunk.last || self.mail.is_none() {
+            self.drop_transaction(content)
+        } else {
+            self.bdat = Bdat::Failed;
+            self.drop_content(content)
+        };
+        self.refuse(Verb::Bdat, replies, reply.line());
+        Turn { consumed: taken, request }
+    }
+
+    /// The content is whole. What the session itself must refuse it refuses here; nothing of the transaction stays.
+    fn end_content(&mut self, verb: Verb, replies: &mut Vec<u8>, content: &mut Vec<u8>) -> Request {
+        self.set_after("END-OF-MESSAGE");
+        let scanner = self.scanner_mut();
+        let (too_big, bare_lf) = (scanner.too_big(), scanner.bare_lf());
+        let line = if bare_lf && self.bare_newline() == crate::content::BareNewline::Reject {
+            format!("550 5.5.2 {} Error: bare <LF> received", self.settings.myhostname)
+        } else if too_big {
+            TOO_BIG.to_owned()
+        } else {
+            self.phase = Phase::AwaitEnd;
+            return Request::EndOfContent;
+        };
+        self.phase = Phase::Command;
+        self.note_reject("END-OF-MESSAGE", &line, None);
+        self.drop_transaction(content);
+        self.refuse(verb, replies, &line);
+        Request::Discard
+    }
+
+    /// Forgets the transaction and what came of its content.
+    fn drop_transaction(&mut self, content: &mut Vec<u8>) -> Option<Request> {
+        let request = self.drop_content(content);
+        self.reset();
+        request
+    }
+
+    fn drop_content(&mut self, content: &mut Vec<u8>) -> Option<Request> {
+        self.scanner.take().map(|_| {
+            content.clear();
+            Request::Discard
+        })
+    }
+}

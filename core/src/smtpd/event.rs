@@ -1,0 +1,107 @@
+//! What a session says to the log, as Postfix's smtpd says it (log tools match these lines).
+
+use std::borrow::Cow;
+use std::fmt;
+use std::rc::Rc;
+
+use crate::limits::LOGGED_TEXT_BYTES_MAX;
+
+/// One log line of one session; its text is its `Display`, with `warning: ` before it where Postfix has that.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionLog {
+    /// `name[address]`.
+    pub client: Rc<str>,
+    /// What happened.
+    pub event: Event,
+}
+
+/// What happened. `after` is the last command, `CONNECT`, `UNKNOWN` or `END-OF-MESSAGE`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// A command or message was refused by policy.
+    Reject {
+        /// The message's queue id, once the shard has named it.
+        queue_id: Option<Box<str>>,
+        /// The stage.
+        after: &'static str,
+        /// The reply and what is known of the transaction.
+        text: Box<str>,
+    },
+    /// The client sent before its turn.
+    ImproperPipelining {
+        /// The command after which it should have waited.
+        after: &'static str,
+        /// The beginning of what it sent.
+        input: Box<str>,
+    },
+    /// A command of `smtpd_forbidden_commands`, or a header line.
+    NonSmtpCommand(Box<str>),
+    /// MAIL or RCPT with something that is no address.
+    IllegalAddress {
+        /// MAIL or RCPT.
+        after: &'static str,
+        /// What stood there.
+        argument: Box<str>,
+    },
+    /// The connection ended without QUIT.
+    LostConnection {
+        /// With the bytes of content when content was under way.
+        after: Cow<'static, str>,
+    },
+    /// `smtpd_timeout` passed.
+    Timeout {
+        /// As for [`Event::LostConnection`].
+        after: Cow<'static, str>,
+    },
+    /// `smtpd_hard_error_limit` was reached.
+    TooManyErrors {
+        /// The last command.
+        after: &'static str,
+    },
+}
+
+impl SessionLog {
+    /// Logged with severity *warning*; the text says so, too.
+    pub fn is_warning(&self) -> bool {
+        matches!(self.event, Event::NonSmtpCommand(_) | Event::IllegalAddress { .. })
+    }
+}
+
+impl fmt::Display for SessionLog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let client = &self.client;
+        match &self.event {
+            Event::Reject { queue_id, after, text } => {
+                let id = queue_id.as_deref().unwrap_or("NOQUEUE");
+                write!(f, "{id}: reject: {after} from {client}: {text}")
+            }
+            Event::ImproperPipelining { after, input } => {
+                write!(f, "improper command pipelining after {after} from {client}: {input}")
+            }
+            Event::NonSmtpCommand(command) => write!(f, "warning: non-SMTP command from {client}: {command}"),
+            Event::IllegalAddress { after, argument } => {
+                write!(f, "warning: Illegal address syntax from {client} in {after} command: {argument}")
+            }
+            Event::LostConnection { after } => write!(f, "lost connection after {after} from {client}"),
+            Event::Timeout { after } => write!(f, "timeout after {after} from {client}"),
+            Event::TooManyErrors { after } => write!(f, "too many errors after {after} from {client}"),
+        }
+    }
+}
+
+/// The beginning of what a client sent, with C's escapes for what is not printable.
+pub(super) fn escaped(input: &[u8]) -> Box<str> {
+    let cut = &input[..input.len().min(LOGGED_TEXT_BYTES_MAX)];
+    let mut text = String::with_capacity(cut.len() + 8);
+    for &byte in cut {
+        match byte {
+            b'\r' => text.push_str("\\r"),
+            b'\n' => text.push_str("\\n"),
+            b'\t' => text.push_str("\\t"),
+            b'\\' => text.push_str("\\\\"),
+            b' '..=b'~' => text.push(byte as char),
+            _ => text.push_str(&format!("\\{byte:03o}")),
+        }
+    }
+    text.into_boxed_str()
+}

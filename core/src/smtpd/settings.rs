@@ -1,0 +1,145 @@
+//! What the administrator decided for this service: the parameters the session needs, already read and checked.
+
+use crate::content::BareNewline;
+
+/// Parameters of one smtpd service. Defaults are Postfix's (3.9 where it changed them).
+#[derive(Debug, Clone)]
+pub struct SmtpdSettings {
+    /// `myhostname`.
+    pub myhostname: String,
+    /// `smtpd_banner`, expanded: the text after `220 `.
+    pub banner: String,
+    /// `message_size_limit` in bytes; 0 for none.
+    pub message_size_limit: u64,
+    /// `smtpd_recipient_limit`: recipients a transaction.
+    pub recipient_limit: usize,
+    /// `smtpd_recipient_overshoot_limit`: refusals beyond that limit before each counts as an error.
+    pub recipient_overshoot_limit: usize,
+    /// `smtpd_soft_error_limit`: errors from which on every reply is delayed.
+    pub soft_error_limit: u32,
+    /// `smtpd_hard_error_limit`: errors after which the session is closed.
+    pub hard_error_limit: u32,
+    /// `smtpd_junk_command_limit`: HELO, EHLO, NOOP, VRFY, ETRN and RSET without mail in between.
+    pub junk_command_limit: u32,
+    /// `smtpd_error_sleep_time` in milliseconds.
+    pub error_sleep_ms: u64,
+    /// `line_length_limit` for commands, in bytes without the line end.
+    pub line_length_limit: usize,
+    /// `smtpd_forbid_bare_newline`, for clients that are not excluded ([`super::Client::bare_newline_excluded`]).
+    pub bare_newline: BareNewline,
+    /// `smtpd_forbid_unauth_pipelining`: close a session that sends before its turn.
+    pub forbid_unauth_pipelining: bool,
+    /// `smtpd_helo_required`.
+    pub helo_required: bool,
+    /// `disable_vrfy_command`.
+    pub disable_vrfy: bool,
+    /// `strict_rfc821_envelopes`.
+    pub strict_rfc821_envelopes: bool,
+    /// `smtputf8_enable`.
+    pub smtputf8_enable: bool,
+    /// `strict_smtputf8`: a non-ASCII address needs the SMTPUTF8 option of MAIL.
+    pub strict_smtputf8: bool,
+    /// `soft_bounce`: every 5xx becomes 4xx.
+    pub soft_bounce: bool,
+    /// `smtpd_discard_ehlo_keywords`.
+    pub discard_ehlo_keywords: Vec<Extension>,
+    /// Command words of `smtpd_forbidden_commands`, in any case. A word that begins with no letter is always forbidden.
+    pub forbidden_commands: Vec<String>,
+}
+
+impl SmtpdSettings {
+    /// Postfix's defaults for a host of this name. `strict_smtputf8` is on: what a client did not declare the next
+    /// hop cannot be promised.
+    pub fn new(myhostname: &str) -> SmtpdSettings {
+        SmtpdSettings {
+            myhostname: myhostname.to_owned(),
+            banner: format!("{myhostname} ESMTP Postfix"),
+            message_size_limit: 10_240_000,
+            recipient_limit: 1000,
+            recipient_overshoot_limit: 1000,
+            soft_error_limit: 10,
+            hard_error_limit: 20,
+            junk_command_limit: 100,
+            error_sleep_ms: 1000,
+            line_length_limit: 2048,
+            bare_newline: BareNewline::Normalize,
+            forbid_unauth_pipelining: true,
+            helo_required: false,
+            disable_vrfy: false,
+            strict_rfc821_envelopes: false,
+            smtputf8_enable: true,
+            strict_smtputf8: true,
+            soft_bounce: false,
+            discard_ehlo_keywords: Vec::new(),
+            forbidden_commands: ["CONNECT", "GET", "POST"].map(str::to_owned).to_vec(),
+        }
+    }
+
+    pub(super) fn offers(&self, extension: Extension) -> bool {
+        !self.discard_ehlo_keywords.contains(&extension)
+            && match extension {
+                Extension::Vrfy => !self.disable_vrfy,
+                Extension::Smtputf8 => self.smtputf8_enable,
+                _ => true,
+            }
+    }
+}
+
+/// The extensions that EHLO lists, in the order it lists them. STARTTLS and AUTH take their places after ETRN when
+/// the session learns them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extension {
+    /// RFC 2920.
+    Pipelining,
+    /// RFC 1870, with `message_size_limit` as its value.
+    Size,
+    /// RFC 5321 §3.5.3.
+    Vrfy,
+    /// RFC 1985.
+    Etrn,
+    /// RFC 2034.
+    EnhancedStatusCodes,
+    /// RFC 6152.
+    EightBitMime,
+    /// RFC 3461.
+    Dsn,
+    /// RFC 6531.
+    Smtputf8,
+    /// RFC 3030.
+    Chunking,
+}
+
+impl Extension {
+    /// Every extension, in EHLO's order.
+    pub const ALL: [Extension; 9] = [
+        Extension::Pipelining,
+        Extension::Size,
+        Extension::Vrfy,
+        Extension::Etrn,
+        Extension::EnhancedStatusCodes,
+        Extension::EightBitMime,
+        Extension::Dsn,
+        Extension::Smtputf8,
+        Extension::Chunking,
+    ];
+
+    /// The keyword as EHLO prints it.
+    pub fn keyword(self) -> &'static str {
+        match self {
+            Extension::Pipelining => "PIPELINING",
+            Extension::Size => "SIZE",
+            Extension::Vrfy => "VRFY",
+            Extension::Etrn => "ETRN",
+            Extension::EnhancedStatusCodes => "ENHANCEDSTATUSCODES",
+            Extension::EightBitMime => "8BITMIME",
+            Extension::Dsn => "DSN",
+            Extension::Smtputf8 => "SMTPUTF8",
+            Extension::Chunking => "CHUNKING",
+        }
+    }
+
+    /// The extension of this keyword, in any case, as `smtpd_discard_ehlo_keywords` names it.
+    pub fn named(keyword: &str) -> Option<Extension> {
+        Extension::ALL.into_iter().find(|extension| extension.keyword().eq_ignore_ascii_case(keyword))
+    }
+}
