@@ -9,7 +9,9 @@ use std::borrow::Cow;
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use crate::limits::{ADDRESS_BYTES_MAX, DOMAIN_BYTES_MAX, DOMAIN_LABEL_BYTES_MAX, LOCAL_PART_BYTES_MAX_STRICT};
+use crate::limits::{
+    ADDRESS_BYTES_MAX, DOMAIN_BYTES_MAX, DOMAIN_LABEL_BYTES_MAX, LOCAL_PART_BYTES_MAX_STRICT,
+};
 
 /// One address in canonical text.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
@@ -70,7 +72,11 @@ impl Address {
             (None, true) => return Err(AddressError::Syntax),
         };
         if inside.is_empty() {
-            return if rules.allow_null && text == "<>" { Ok(Address::null()) } else { Err(AddressError::Empty) };
+            return if rules.allow_null && text == "<>" {
+                Ok(Address::null())
+            } else {
+                Err(AddressError::Empty)
+            };
         }
         let mailbox = strip_route(inside)?;
         let address = Address::parse_mailbox(mailbox, rules.strict)?;
@@ -320,9 +326,27 @@ mod tests {
     #[test]
     fn broken_paths() {
         for path in [
-            "<a@b", "a@b>", "<a@>", "<@b>", "<a@b@c>", "<a b@c>", "<a@[300.1.1.1]>", "<a@[IPv6:zz]>", "<a@b..c>",
-            "<\"a@b>", "<a\r\nRCPT TO:<x@y>@z>", "<a\0@b>", "<a@-b>", "<\"a\nb\"@c>", "<a@b>x", "<a,b@c>", "<a;b@c>",
-            "<a@b c>", "<\"a\\\u{e9}\"@b>", "<a\u{85}@b>", "<a@b\u{85}>",
+            "<a@b",
+            "a@b>",
+            "<a@>",
+            "<@b>",
+            "<a@b@c>",
+            "<a b@c>",
+            "<a@[300.1.1.1]>",
+            "<a@[IPv6:zz]>",
+            "<a@b..c>",
+            "<\"a@b>",
+            "<a\r\nRCPT TO:<x@y>@z>",
+            "<a\0@b>",
+            "<a@-b>",
+            "<\"a\nb\"@c>",
+            "<a@b>x",
+            "<a,b@c>",
+            "<a;b@c>",
+            "<a@b c>",
+            "<\"a\\\u{e9}\"@b>",
+            "<a\u{85}@b>",
+            "<a@b\u{85}>",
         ] {
             check(path, "! bad address syntax");
         }
@@ -349,6 +373,9 @@ mod tests {
         assert!(parse("a@B.Example").same_mailbox(&parse("a@b.eXAMPLE")));
         assert!(!parse("A@b").same_mailbox(&parse("a@b")));
         assert_eq!(parse("a@B.C").domain_lowercase().as_deref(), Some("b.c"));
-        assert_eq!(parse("root").completed("example.org").map(|a| a.to_string()), Ok("root@example.org".into()));
+        assert_eq!(
+            parse("root").completed("example.org").map(|a| a.to_string()),
+            Ok("root@example.org".into())
+        );
     }
 }

@@ -52,7 +52,8 @@ impl Reply {
     pub fn enhanced(&self) -> Option<&str> {
         let word = self.0[4..].split(' ').next()?;
         let mut parts = word.split('.');
-        let whole = (0..3).all(|_| parts.next().is_some_and(|p| !p.is_empty() && p.bytes().all(|b| b.is_ascii_digit())));
+        let whole = (0..3)
+            .all(|_| parts.next().is_some_and(|p| !p.is_empty() && p.bytes().all(|b| b.is_ascii_digit())));
         (whole && parts.next().is_none()).then_some(word)
     }
 

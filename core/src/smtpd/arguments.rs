@@ -26,7 +26,8 @@ fn fixed(line: &'static str) -> Wrong {
 /// `FROM:<path> option…`.
 pub(super) fn parse_mail(arguments: &str, settings: &SmtpdSettings) -> Result<MailTransaction, Wrong> {
     const BAD_SENDER: &str = "501 5.1.7 Bad sender address syntax";
-    let (path, options) = path_after("FROM:", arguments).ok_or_else(|| fixed("501 5.5.4 Syntax: MAIL FROM:<address>"))?;
+    let (path, options) =
+        path_after("FROM:", arguments).ok_or_else(|| fixed("501 5.5.4 Syntax: MAIL FROM:<address>"))?;
     let mut mail = MailTransaction::default();
     for option in words(options) {
         let (name, value) = split_option(option);
@@ -54,7 +55,11 @@ pub(super) fn parse_mail(arguments: &str, settings: &SmtpdSettings) -> Result<Ma
         } else if name.eq_ignore_ascii_case("ENVID") && value.is_some() {
             require_dsn(settings)?;
             let value = value.unwrap_or_default();
-            if mail.envid.is_some() || value.is_empty() || value.len() > DSN_VALUE_BYTES_MAX || !is_xtext(value) {
+            if mail.envid.is_some()
+                || value.is_empty()
+                || value.len() > DSN_VALUE_BYTES_MAX
+                || !is_xtext(value)
+            {
                 return Err(fixed("501 5.5.4 Bad ENVID parameter syntax"));
             }
             mail.envid = Some(value.into());
@@ -71,9 +76,14 @@ pub(super) fn parse_mail(arguments: &str, settings: &SmtpdSettings) -> Result<Ma
 }
 
 /// `TO:<path> option…`.
-pub(super) fn parse_rcpt(arguments: &str, smtputf8: bool, settings: &SmtpdSettings) -> Result<RcptCommand, Wrong> {
+pub(super) fn parse_rcpt(
+    arguments: &str,
+    smtputf8: bool,
+    settings: &SmtpdSettings,
+) -> Result<RcptCommand, Wrong> {
     const BAD_RECIPIENT: &str = "501 5.1.3 Bad recipient address syntax";
-    let (path, options) = path_after("TO:", arguments).ok_or_else(|| fixed("501 5.5.4 Syntax: RCPT TO:<address>"))?;
+    let (path, options) =
+        path_after("TO:", arguments).ok_or_else(|| fixed("501 5.5.4 Syntax: RCPT TO:<address>"))?;
     let rules = PathRules { strict: settings.strict_rfc821_envelopes, allow_null: false };
     let address = parse_address(path, rules, "RCPT", BAD_RECIPIENT)?;
     check_ascii(&address, smtputf8, settings, BAD_RECIPIENT)?;
@@ -91,7 +101,8 @@ pub(super) fn parse_rcpt(arguments: &str, smtputf8: bool, settings: &SmtpdSettin
             Some(value) if name.eq_ignore_ascii_case("ORCPT") => {
                 require_dsn(settings)?;
                 let utf8_fits = smtputf8 || value.is_ascii();
-                if rcpt.orcpt.is_some() || value.len() > DSN_VALUE_BYTES_MAX || !is_orcpt(value) || !utf8_fits {
+                if rcpt.orcpt.is_some() || value.len() > DSN_VALUE_BYTES_MAX || !is_orcpt(value) || !utf8_fits
+                {
                     return Err(fixed("501 5.5.4 Error: Bad ORCPT parameter syntax"));
                 }
                 rcpt.orcpt = Some(value.into());
@@ -149,14 +160,24 @@ fn path_after<'a>(keyword: &str, arguments: &'a str) -> Option<(&'a str, &'a str
     Some((text, ""))
 }
 
-fn parse_address(path: &str, rules: PathRules, verb: &'static str, line: &'static str) -> Result<Address, Wrong> {
+fn parse_address(
+    path: &str,
+    rules: PathRules,
+    verb: &'static str,
+    line: &'static str,
+) -> Result<Address, Wrong> {
     Address::parse_path(path.as_bytes(), rules).map_err(|_| Wrong {
         reply: Reply::fixed(line),
         event: Some(Event::IllegalAddress { after: verb, argument: escaped(path.as_bytes()) }),
     })
 }
 
-fn check_ascii(address: &Address, smtputf8: bool, settings: &SmtpdSettings, line: &'static str) -> Result<(), Wrong> {
+fn check_ascii(
+    address: &Address,
+    smtputf8: bool,
+    settings: &SmtpdSettings,
+    line: &'static str,
+) -> Result<(), Wrong> {
     if address.is_ascii() || smtputf8 {
         Ok(())
     } else if !settings.smtputf8_enable {

@@ -318,7 +318,10 @@ impl Session {
             (Phase::AwaitEnd, Answer::Queued(queue_id)) => {
                 let (verb, line) = match self.bdat {
                     Bdat::No => (Verb::Data, format!("250 2.0.0 Ok: queued as {queue_id}")),
-                    _ => (Verb::Bdat, format!("250 2.0.0 Ok: {} bytes queued as {queue_id}", self.content_bytes())),
+                    _ => (
+                        Verb::Bdat,
+                        format!("250 2.0.0 Ok: {} bytes queued as {queue_id}", self.content_bytes()),
+                    ),
                 };
                 self.reset();
                 self.say(replies, &line);

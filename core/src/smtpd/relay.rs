@@ -32,7 +32,8 @@ pub fn relay_verdict(
     is_our_destination: impl FnOnce(&str) -> bool,
     refusal: RelayRefusal,
 ) -> RelayVerdict {
-    let permitted = client_is_trusted || recipient.domain_lowercase().is_none_or(|domain| is_our_destination(&domain));
+    let permitted =
+        client_is_trusted || recipient.domain_lowercase().is_none_or(|domain| is_our_destination(&domain));
     if permitted {
         return RelayVerdict::Permit;
     }
@@ -52,9 +53,13 @@ mod tests {
         let to = Address::parse("r@Elsewhere.example").expect("an address");
         let ours = |domain: &str| domain == "ours.example";
         assert_eq!(relay_verdict(true, &to, ours, RelayRefusal::Reject), RelayVerdict::Permit);
-        let RelayVerdict::Refuse(reply) = relay_verdict(false, &to, ours, RelayRefusal::Reject) else { panic!() };
+        let RelayVerdict::Refuse(reply) = relay_verdict(false, &to, ours, RelayRefusal::Reject) else {
+            panic!()
+        };
         assert_eq!(reply.line(), "554 5.7.1 <r@Elsewhere.example>: Relay access denied");
-        let RelayVerdict::Refuse(reply) = relay_verdict(false, &to, ours, RelayRefusal::Defer) else { panic!() };
+        let RelayVerdict::Refuse(reply) = relay_verdict(false, &to, ours, RelayRefusal::Defer) else {
+            panic!()
+        };
         assert_eq!(reply.line(), "454 4.7.1 <r@Elsewhere.example>: Relay access denied");
         let to = Address::parse("r@OURS.example").expect("an address");
         assert_eq!(relay_verdict(false, &to, ours, RelayRefusal::Reject), RelayVerdict::Permit);

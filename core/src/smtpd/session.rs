@@ -151,7 +151,8 @@ pub(super) struct Turn {
 impl Session {
     /// A session that has said nothing yet.
     pub fn new(settings: Rc<SmtpdSettings>, client: Client) -> Session {
-        let client_text = format!("{}[{}]", client.name.as_deref().unwrap_or("unknown"), client.address).into();
+        let client_text =
+            format!("{}[{}]", client.name.as_deref().unwrap_or("unknown"), client.address).into();
         Session {
             settings,
             client,
@@ -201,7 +202,10 @@ impl Session {
         }
         loop {
             if mem::take(&mut self.pause_due) {
-                return Step { consumed, request: Request::Pause { milliseconds: self.settings.error_sleep_ms } };
+                return Step {
+                    consumed,
+                    request: Request::Pause { milliseconds: self.settings.error_sleep_ms },
+                };
             }
             if self.closing {
                 return Step { consumed, request: Request::Close };

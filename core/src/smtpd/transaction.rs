@@ -109,13 +109,18 @@ pub struct RcptCommand {
 pub fn is_xtext(value: &str) -> bool {
     let bytes = value.as_bytes();
     let hex = |byte: Option<&u8>| {
-        byte.and_then(|b| (b.is_ascii_digit() || (b'A'..=b'F').contains(b)).then(|| (*b as char).to_digit(16))).flatten()
+        byte.and_then(|b| {
+            (b.is_ascii_digit() || (b'A'..=b'F').contains(b)).then(|| (*b as char).to_digit(16))
+        })
+        .flatten()
     };
     let mut at = 0;
     while at < bytes.len() {
         match bytes[at] {
             b'+' => {
-                let (Some(high), Some(low)) = (hex(bytes.get(at + 1)), hex(bytes.get(at + 2))) else { return false };
+                let (Some(high), Some(low)) = (hex(bytes.get(at + 1)), hex(bytes.get(at + 2))) else {
+                    return false;
+                };
                 if !(0x20..0x7f).contains(&(high * 16 + low)) {
                     return false;
                 }
