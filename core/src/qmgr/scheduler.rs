@@ -171,6 +171,8 @@ impl Scheduler {
     }
 
     /// The next thing to do, or `None` when everything waits for an event or for time.
+    ///
+    /// Deliveries come before activations: what has a slot starts before more is looked at.
     pub fn poll_action(&mut self) -> Option<Action> {
         loop {
             if let Some(action) = self.outbox.pop_front() {
@@ -237,8 +239,9 @@ impl Scheduler {
         }
     }
 
-    /// The handle of a site, created when new. It serves for the message that is being resolved; take it anew for
-    /// each message, since idle sites are forgotten.
+    /// The handle of a site, created when new. Take it right before [`activated`](Self::activated), for each message
+    /// anew and with no other call than this one in between: idle sites are forgotten by later events, and a
+    /// handle that names nothing is our own error there.
     pub fn site(&mut self, transport: &str, nexthop: &str) -> SiteHandle {
         self.sites.intern(transport, nexthop)
     }
