@@ -176,3 +176,19 @@ impl FromStr for Feedback {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn feedback_is_read_in_its_three_forms_and_refused_otherwise() {
+        assert_eq!("1".parse(), Ok(Feedback::Constant(1.0)));
+        assert_eq!("0.5/concurrency".parse(), Ok(Feedback::PerConcurrency(0.5)));
+        assert_eq!("1 / sqrt_concurrency".parse(), Ok(Feedback::PerSqrtConcurrency(1.0)));
+        for text in ["", "2", "-1", "NaN", "1/", "1/window", "concurrency"] {
+            assert!(text.parse::<Feedback>().is_err(), "{text}");
+        }
+        assert_eq!(Feedback::PerSqrtConcurrency(1.0).value(16), 0.25);
+    }
+}
