@@ -1,11 +1,17 @@
 //! ringpost-core: what decides. No sockets, files, threads or clock.
 
 pub mod address;
+pub mod config;
 pub mod content;
+pub mod date;
+pub mod domain_list;
 pub mod dsn;
 pub mod envelope;
 pub mod limits;
+pub mod logline;
+pub mod network_list;
 pub mod qmgr;
+pub mod queue_id;
 pub mod reply;
 pub mod smtp;
 pub mod smtpd;

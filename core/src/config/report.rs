@@ -1,0 +1,158 @@
+//! What becomes of each parameter that a configuration sets: the text of `ringpost check`, and what stops a start.
+
+use core::fmt;
+
+use super::error::{ConfigError, Place, quoted};
+use super::listener;
+use super::master_cf::ServiceType;
+use super::parameter::{Class, Kind, Weakens};
+use super::parameters;
+use super::restriction;
+use super::settings::{Config, View};
+
+/// What becomes of a setting.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// Read and acted on; by whom.
+    Honoured(&'static str),
+    /// Accepted; why ignoring it changes nothing.
+    WithoutEffect(String),
+    /// A name of the administrator's own, for references.
+    UserDefined,
+    /// Not served; why.
+    Refused(String),
+    /// Not served, and ignoring it would weaken security: the start stops; why.
+    RefusedStopsStart(String),
+}
+
+/// One setting.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReportLine {
+    /// Where it stands.
+    pub place: Place,
+    /// The parameter, or `master.cf`'s service as `name/type`.
+    pub name: String,
+    /// As written.
+    pub value: String,
+    /// What becomes of it.
+    pub verdict: Verdict,
+}
+
+impl fmt::Display for ReportLine {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}: {} = {}: ", self.place, self.name, self.value)?;
+        match &self.verdict {
+            Verdict::Honoured(by) => write!(formatter, "honoured ({by})"),
+            Verdict::WithoutEffect(reason) => write!(formatter, "accepted without effect ({reason})"),
+            Verdict::UserDefined => formatter.write_str("user-defined"),
+            Verdict::Refused(reason) => write!(formatter, "refused ({reason})"),
+            Verdict::RefusedStopsStart(reason) => {
+                write!(formatter, "refused ({reason}; ignoring it would weaken security, so the start stops)")
+            }
+        }
+    }
+}
+
+/// Every setting of `main.cf`, the command line and `master.cf`, in the order of the files.
+pub fn report(config: &Config) -> Vec<ReportLine> {
+    let base = config.view();
+    let mut lines: Vec<ReportLine> = config
+        .definitions
+        .iter()
+        .map(|(name, definition)| line(&base, name, &definition.text, definition.place.clone()))
+        .collect();
+    lines.sort_by(|left, right| (&left.place, &left.name).cmp(&(&right.place, &right.name)));
+    for service in &config.services {
+        let view = config.for_service(service);
+        if let Some(verdict) = service_verdict(service) {
+            lines.push(ReportLine {
+                place: service.place.clone(),
+                name: format!("{}/{}", service.name, service.kind.word()),
+                value: service.command.clone(),
+                verdict,
+            });
+        }
+        for (name, value) in &service.settings {
+            let mut line = line(&view, name, value, service.place.clone());
+            line.name = format!("{}/{}/{name}", service.name, service.kind.word());
+            lines.push(line);
+        }
+    }
+    lines
+}
+
+/// The settings that stop the start, as errors.
+pub fn refusals(config: &Config) -> Vec<ConfigError> {
+    let stopping = report(config).into_iter().filter_map(|line| match line.verdict {
+        Verdict::RefusedStopsStart(reason) => {
+            let text = format!(
+                "{} = {}: {reason}; ignoring it would weaken security",
+                line.name,
+                quoted(&line.value)
+            );
+            Some(ConfigError { place: line.place, text })
+        }
+        _ => None,
+    });
+    stopping.collect()
+}
+
+fn service_verdict(service: &super::master_cf::Service) -> Option<Verdict> {
+    const AGENTS: [&str; 6] = ["smtp", "cleanup", "qmgr", "bounce", "scache", "rewrite"];
+    if listener::protocol(service).is_some() {
+        return Some(Verdict::Honoured("listener"));
+    }
+    if service.kind == ServiceType::Inet || service.kind == ServiceType::Pass {
+        let reason = format!("{} does not listen here yet", service.command);
+        return Some(Verdict::Refused(reason));
+    }
+    let agent = AGENTS.contains(&service.command.as_str()) || service.command == "trivial-rewrite";
+    (!agent).then(|| Verdict::WithoutEffect(format!("{} does not run here yet", service.command)))
+}
+
+fn line(view: &View<'_>, name: &str, value: &str, place: Place) -> ReportLine {
+    ReportLine { place, name: name.into(), value: value.into(), verdict: verdict(view, name) }
+}
+
+fn verdict(view: &View<'_>, name: &str) -> Verdict {
+    let Some(parameter) = parameters::find(name) else { return Verdict::UserDefined };
+    // The configuration was checked, so every value expands; were one not to, it would be refused below.
+    let value = view.expanded(name).unwrap_or_else(|reason| reason);
+    match parameter.class {
+        Class::Honoured(by) => {
+            if parameter.kind == Kind::Restrictions
+                && let Some(item) = restriction::read(&value).unknown
+            {
+                return Verdict::RefusedStopsStart(format!(
+                    "the restriction {} is not served",
+                    quoted(&item)
+                ));
+            }
+            Verdict::Honoured(by)
+        }
+        Class::WithoutEffect(reason) => Verdict::WithoutEffect(reason.into()),
+        Class::Refused { reason, weakens } => {
+            if is_off(view, name, parameter.default, &value) {
+                return Verdict::WithoutEffect("off, as it is here".into());
+            }
+            let stops = match weakens {
+                Weakens::Never => false,
+                Weakens::Always => true,
+                Weakens::Unless(words) => !words.contains(&value.as_str()),
+            };
+            if stops { Verdict::RefusedStopsStart(reason.into()) } else { Verdict::Refused(reason.into()) }
+        }
+    }
+}
+
+/// Whether a value asks for nothing that is not so anyway.
+fn is_off(view: &View<'_>, name: &str, default: &str, value: &str) -> bool {
+    let off = |text: &str| matches!(text, "" | "no" | "none" | "0");
+    let default = if default.contains('$') {
+        super::expand::expand(default, |other| if other == name { None } else { view.unexpanded(other) })
+            .unwrap_or_default()
+    } else {
+        default.to_string()
+    };
+    value == default || off(value) && off(&default)
+}

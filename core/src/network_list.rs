@@ -1,0 +1,258 @@
+//! Lists of networks (`mynetworks` and its kind): does an address belong?
+//!
+//! Patterns are tried in the order given and the first that matches decides: `192.0.2.0/24`, `[2001:db8::]/32`,
+//! a single address in either form, and `!pattern` for "no". Files of patterns are included by the caller's loader.
+//!
+//! Membership is a handful of integer comparisons per pattern, no allocation and no hashing: lists are short, and one
+//! whose first patterns are the usual clients costs a few nanoseconds.
+
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// Patterns in order.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NetworkList {
+    v4: Vec<Pattern<u32>>,
+    v6: Vec<Pattern<u128>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Pattern<T> {
+    network: T,
+    mask: T,
+    member: bool,
+}
+
+/// Files within files within a list: no deeper than this.
+pub const INCLUDE_DEPTH_MAX: usize = 8;
+/// The most patterns that a list may hold, files included; a list is walked for every client.
+pub const PATTERNS_MAX: usize = 100_000;
+
+impl NetworkList {
+    /// Reads a list. `load` gives the text of an included file.
+    ///
+    /// # Errors
+    /// What is wrong with which element, in one sentence.
+    pub fn parse(text: &str, load: &dyn Fn(&str) -> Result<String, String>) -> Result<Self, String> {
+        let mut list = Self::default();
+        list.add(text, true, 0, load)?;
+        Ok(list)
+    }
+
+    /// Whether `address` belongs. An IPv4 address in IPv6 clothes (`::ffff:192.0.2.1`) is its IPv4 self.
+    #[inline]
+    pub fn contains(&self, address: IpAddr) -> bool {
+        match address.to_canonical() {
+            IpAddr::V4(address) => {
+                let address = u32::from(address);
+                let found = self.v4.iter().find(|pattern| address & pattern.mask == pattern.network);
+                found.is_some_and(|pattern| pattern.member)
+            }
+            IpAddr::V6(address) => {
+                let address = u128::from(address);
+                let found = self.v6.iter().find(|pattern| address & pattern.mask == pattern.network);
+                found.is_some_and(|pattern| pattern.member)
+            }
+        }
+    }
+
+    /// Whether nothing can match.
+    pub fn is_empty(&self) -> bool {
+        self.v4.is_empty() && self.v6.is_empty()
+    }
+
+    fn add(
+        &mut self,
+        text: &str,
+        member: bool,
+        depth: usize,
+        load: &dyn Fn(&str) -> Result<String, String>,
+    ) -> Result<(), String> {
+        for element in crate::config::split_list(text) {
+            let negations = element.bytes().take_while(|&byte| byte == b'!').count();
+            let pattern = &element[negations..];
+            let member = member == (negations % 2 == 0);
+            if pattern.starts_with('/') {
+                if depth == INCLUDE_DEPTH_MAX {
+                    return Err(format!("{pattern}: files include files more than {INCLUDE_DEPTH_MAX} deep"));
+                }
+                let content = load(pattern).map_err(|reason| format!("{pattern}: {reason}"))?;
+                self.add(&without_comments(&content), member, depth + 1, load)
+                    .map_err(|reason| format!("in {pattern}: {reason}"))?;
+                continue;
+            }
+            let (address, prefix) = parse_network(pattern)?;
+            match address {
+                IpAddr::V4(address) => {
+                    let mask = u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0);
+                    let network = u32::from(address);
+                    if network & !mask != 0 {
+                        let right = Ipv4Addr::from(network & mask);
+                        return Err(format!(
+                            "{element} has bits beyond its prefix; perhaps {right}/{prefix}"
+                        ));
+                    }
+                    self.v4.push(Pattern { network, mask, member });
+                }
+                IpAddr::V6(address) => {
+                    let mask = u128::MAX.checked_shl(128 - u32::from(prefix)).unwrap_or(0);
+                    let network = u128::from(address);
+                    if network & !mask != 0 {
+                        let right = Ipv6Addr::from(network & mask);
+                        return Err(format!(
+                            "{element} has bits beyond its prefix; perhaps [{right}]/{prefix}"
+                        ));
+                    }
+                    self.v6.push(Pattern { network, mask, member });
+                }
+            }
+            if self.v4.len() + self.v6.len() > PATTERNS_MAX {
+                return Err(format!("more than {PATTERNS_MAX} patterns in one list"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// An included file's text without its comment lines.
+pub(crate) fn without_comments(content: &str) -> String {
+    let kept = content.lines().filter(|line| !line.trim_start().starts_with('#'));
+    kept.collect::<Vec<_>>().join("\n")
+}
+
+/// `a.b.c.d`, `a.b.c.d/n`, `[v6]`, `[v6]/n`, `[v6/n]`, `v6`, `v6/n`.
+fn parse_network(text: &str) -> Result<(IpAddr, u8), String> {
+    if text.contains(':') && text.split(':').next().is_some_and(is_table_type) && !text.starts_with('[') {
+        return Err(format!("{text}: lookup tables are not served in lists of networks"));
+    }
+    let wrong = || format!("{text} is no network: address, address/prefix or [IPv6]/prefix");
+    let unwrapped: String;
+    let plain = match text.strip_prefix('[') {
+        Some(rest) => {
+            let (inside, after) = rest.split_once(']').ok_or_else(wrong)?;
+            unwrapped = format!("{inside}{after}");
+            &unwrapped
+        }
+        None => text,
+    };
+    let (address, prefix) = match plain.split_once('/') {
+        Some((address, prefix)) => (address, Some(prefix)),
+        None => (plain, None),
+    };
+    let address: IpAddr = address.parse().map_err(|_| wrong())?;
+    let bits = if address.is_ipv4() { 32 } else { 128 };
+    let prefix = match prefix {
+        None => bits,
+        Some(prefix) if prefix.bytes().all(|byte| byte.is_ascii_digit()) => {
+            prefix.parse().ok().filter(|&prefix| prefix <= bits).ok_or_else(wrong)?
+        }
+        Some(_) => return Err(wrong()),
+    };
+    Ok((address, prefix))
+}
+
+/// Whether a name before a colon is that of a kind of lookup table rather than the beginning of an IPv6 address.
+pub(crate) fn is_table_type(text: &str) -> bool {
+    text.bytes().any(|byte| !byte.is_ascii_hexdigit())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
+        || text == "cdb"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn list(text: &str) -> NetworkList {
+        NetworkList::parse(text, &no_files).unwrap()
+    }
+
+    fn no_files(_: &str) -> Result<String, String> {
+        Err("no such file".into())
+    }
+
+    fn has(list: &NetworkList, address: &str) -> bool {
+        list.contains(address.parse().unwrap())
+    }
+
+    #[test]
+    fn networks_of_both_families() {
+        let list = list("127.0.0.0/8, 192.0.2.7 [::1]/128 [2001:db8::]/32 [fe80::/10]");
+        for inside in ["127.9.9.9", "192.0.2.7", "::1", "2001:db8:1::2", "::ffff:127.0.0.1", "fe80::1"] {
+            assert!(has(&list, inside), "{inside}");
+        }
+        for outside in ["128.0.0.1", "192.0.2.8", "::2", "2001:db9::"] {
+            assert!(!has(&list, outside), "{outside}");
+        }
+    }
+
+    #[test]
+    fn the_first_match_decides() {
+        let list = list("!10.0.0.5, 10.0.0.0/8, !0.0.0.0/0");
+        assert!(has(&list, "10.0.0.4"));
+        assert!(!has(&list, "10.0.0.5"));
+        assert!(!has(&list, "11.0.0.5"));
+    }
+
+    #[test]
+    fn the_whole_address_space() {
+        assert!(has(&list("0.0.0.0/0 [::]/0"), "203.0.113.9"));
+        assert!(has(&list("0.0.0.0/0 [::]/0"), "2001:db8::1"));
+        assert!(!has(&list(""), "127.0.0.1"));
+    }
+
+    #[test]
+    fn a_file_is_included_and_can_be_negated() {
+        let load = |path: &str| match path {
+            "/etc/nets" => {
+                Ok("# ours\n10.1.0.0/16\n  10.2.0.0/16 # 10.9.0.0/16".replace(" # 10.9.0.0/16", ""))
+            }
+            _ => Err("no such file".to_string()),
+        };
+        let list = NetworkList::parse("/etc/nets", &load).unwrap();
+        assert!(has(&list, "10.1.2.3") && has(&list, "10.2.2.3") && !has(&list, "10.9.0.1"));
+        let list = NetworkList::parse("!/etc/nets 10.0.0.0/8", &load).unwrap();
+        assert!(!has(&list, "10.1.2.3") && has(&list, "10.3.0.1"));
+        let error = NetworkList::parse("/etc/other", &load).unwrap_err();
+        assert_eq!(error, "/etc/other: no such file");
+    }
+
+    #[test]
+    fn a_file_that_includes_itself_is_an_error() {
+        let error = NetworkList::parse("/a", &|_| Ok("/a".into())).unwrap_err();
+        assert!(error.contains("deep"), "{error}");
+    }
+
+    #[test]
+    fn what_is_no_network_is_told() {
+        for text in [
+            "10.0.0.1/8",
+            "10.0.0.0/33",
+            "example.com",
+            "[::1",
+            "hash:/etc/nets",
+            "1.2.3",
+            "[::1]/129",
+            "::/+1",
+        ] {
+            assert!(NetworkList::parse(text, &no_files).is_err(), "{text}");
+        }
+        let error = NetworkList::parse("10.0.0.1/8", &no_files).unwrap_err();
+        assert!(error.contains("perhaps 10.0.0.0/8"), "{error}");
+    }
+
+    proptest! {
+        #[test]
+        fn a_prefix_holds_what_shares_its_bits(address: u32, other: u32, prefix in 0_u32..=32) {
+            let mask = u32::MAX.checked_shl(32 - prefix).unwrap_or(0);
+            let network = Ipv4Addr::from(address & mask);
+            let list = list(&format!("{network}/{prefix}"));
+            let inside = (other ^ address) & mask == 0;
+            prop_assert_eq!(list.contains(Ipv4Addr::from(other).into()), inside);
+        }
+
+        #[test]
+        fn arbitrary_text_never_panics(text: String) {
+            let _ = NetworkList::parse(&text, &no_files);
+        }
+    }
+}
