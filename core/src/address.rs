@@ -353,7 +353,7 @@ mod tests {
         check("", "! empty address");
         check("< >", "! empty address");
         check(&format!("<{}@b>", "a".repeat(1000)), "! address too long");
-        check(&format!("<a@{}>", "b.".repeat(128)), "! address too long");
+        check(&format!("<a@{}>", "b.".repeat(129)), "! address too long");
         check(&format!("<a@{}>", "b".repeat(64)), "! bad address syntax");
     }
 

@@ -1,12 +1,14 @@
 //! ringpost-core: what decides. No sockets, files, threads or clock.
 
 pub mod address;
+pub mod cleanup;
 pub mod config;
 pub mod content;
 pub mod date;
 pub mod domain_list;
 pub mod dsn;
 pub mod envelope;
+pub mod header;
 pub mod limits;
 pub mod logline;
 pub mod network_list;

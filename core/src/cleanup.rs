@@ -1,0 +1,247 @@
+//! cleanup: the header block of a message that is being accepted.
+//!
+//! - What it is: one pure function, [`clean_head`]; Postfix's cleanup(8) as far as the foundation needs it.
+//! - Receives: the beginning of the content in wire form, and what the session and the clock know ([`Facts`]).
+//! - Sends: a list of pieces (ranges of the content, or bytes of ours) to be stored in place of the header block; the
+//!   body is never touched or copied. Or the reply that refuses the message.
+//! - Limits: [`crate::limits::HEADER_BLOCK_BYTES_MAX`] of header are examined, the rest is passed as it is.
+//! - On failure: `554 5.4.0 Error: too many hops`.
+//! - Standards: RFC 5321 §4.4 (Received), §6.3 (loops); RFC 5322 §3.6; RFC 6531 §4.3 (UTF8SMTP).
+
+mod recipients;
+mod trace;
+
+use std::net::IpAddr;
+use std::ops::Range;
+
+pub use recipients::first_occurrences;
+
+use crate::address::Address;
+use crate::header::{BlockEnd, HeaderCursor};
+use crate::limits::HEADER_BLOCK_BYTES_MAX;
+use crate::reply::Reply;
+
+/// Bytes of a message-id shown in the log.
+const LOGGED_MESSAGE_ID_BYTES_MAX: usize = 500;
+
+/// Parameters.
+#[derive(Debug, Clone)]
+pub struct CleanupSettings {
+    /// `myhostname`.
+    pub myhostname: String,
+    /// `mail_name`.
+    pub mail_name: String,
+    /// `hopcount_limit`: Received headers, our own among them, that make a loop.
+    pub hopcount_limit: usize,
+    /// `message_drop_headers`, in any case.
+    pub message_drop_headers: Vec<String>,
+}
+
+impl CleanupSettings {
+    /// Postfix's defaults for a host of this name.
+    pub fn new(myhostname: &str) -> CleanupSettings {
+        CleanupSettings {
+            myhostname: myhostname.to_owned(),
+            mail_name: "Postfix".to_owned(),
+            hopcount_limit: 50,
+            message_drop_headers: ["bcc", "content-length", "resent-bcc", "return-path"]
+                .map(str::to_owned)
+                .to_vec(),
+        }
+    }
+}
+
+/// What is known of one message beside its content.
+#[derive(Debug, Clone)]
+pub struct Facts<'a> {
+    /// The name from HELO or EHLO.
+    pub helo: Option<&'a str>,
+    /// The client's verified name.
+    pub client_name: Option<&'a str>,
+    /// The client's address.
+    pub client_address: IpAddr,
+    /// `SMTP` or `ESMTP`.
+    pub protocol: &'a str,
+    /// The transaction declared SMTPUTF8.
+    pub smtputf8: bool,
+    /// The queue id.
+    pub queue_id: &'a str,
+    /// The time of arrival as a header prints it (RFC 5322 §3.3).
+    pub date: &'a str,
+    /// The envelope sender.
+    pub sender: &'a Address,
+    /// The recipient, when there is exactly one.
+    pub recipient: Option<&'a Address>,
+    /// The id for a message that has none, without angle brackets (`QID@myhostname`).
+    pub message_id: &'a str,
+    /// The client is local (`local_header_rewrite_clients`), or `always_add_missing_headers` is set.
+    pub add_missing_headers: bool,
+}
+
+/// A piece of the new beginning of the message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Piece {
+    /// These bytes of the content.
+    Keep(Range<usize>),
+    /// These bytes of ours, in wire form.
+    Put(Vec<u8>),
+}
+
+/// What [`clean_head`] makes of a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CleanedHead {
+    /// The new beginning, in order.
+    pub pieces: Vec<Piece>,
+    /// After the pieces comes the content from here on, as it is.
+    pub rest_from: usize,
+    /// The message-id for the log, with its angle brackets; empty when the message has none.
+    pub message_id: String,
+    /// Bytes that the message grew by (negative: shrank).
+    pub grown_bytes: i64,
+}
+
+impl CleanedHead {
+    /// The whole message put together: for tests and small tools; a store takes the pieces.
+    pub fn assemble(&self, content: &[u8]) -> Vec<u8> {
+        let mut whole = Vec::with_capacity(content.len() + 512);
+        for piece in &self.pieces {
+            match piece {
+                Piece::Keep(range) => whole.extend_from_slice(&content[range.clone()]),
+                Piece::Put(bytes) => whole.extend_from_slice(bytes),
+            }
+        }
+        whole.extend_from_slice(&content[self.rest_from..]);
+        whole
+    }
+}
+
+/// The headers that matter for what is missing.
+#[derive(Debug, Default)]
+struct Seen {
+    from: bool,
+    date: bool,
+    message_id: bool,
+    resent: bool,
+    resent_from: bool,
+    resent_date: bool,
+    resent_message_id: bool,
+}
+
+/// Examines the beginning of a message's content. `whole` says that `head` is all of it.
+///
+/// # Errors
+/// The reply that refuses the message, when it has travelled too far.
+pub fn clean_head(
+    settings: &CleanupSettings,
+    facts: &Facts<'_>,
+    head: &[u8],
+    whole: bool,
+) -> Result<CleanedHead, Reply> {
+    let whole = whole && head.len() <= HEADER_BLOCK_BYTES_MAX;
+    let head = &head[..head.len().min(HEADER_BLOCK_BYTES_MAX)];
+    let mut edit = Edit { pieces: Vec::with_capacity(4), kept_to: 0, grown: 0 };
+    edit.put(trace::received(settings, facts));
+    edit.protect_first_line(head);
+
+    let mut seen = Seen::default();
+    let mut hops = 1; // our own Received:
+    let mut message_id = None;
+    let mut cursor = edit.cursor(head, whole);
+    for header in cursor.by_ref() {
+        if header.is("Received") {
+            hops += 1;
+        } else if header.is("Message-Id") {
+            seen.message_id = true;
+            message_id.get_or_insert_with(|| header.value_text(LOGGED_MESSAGE_ID_BYTES_MAX));
+        } else if header.is("From") {
+            seen.from = true;
+        } else if header.is("Date") {
+            seen.date = true;
+        } else if header.name.get(..7).is_some_and(|prefix| prefix.eq_ignore_ascii_case(b"Resent-")) {
+            seen.resent = true;
+            seen.resent_from |= header.is("Resent-From");
+            seen.resent_date |= header.is("Resent-Date");
+            seen.resent_message_id |= header.is("Resent-Message-Id");
+        }
+        if settings.message_drop_headers.iter().any(|name| header.is(name)) {
+            edit.drop_range(header.range);
+        }
+    }
+    if hops >= settings.hopcount_limit {
+        return Err(Reply::fixed("554 5.4.0 Error: too many hops"));
+    }
+    let end = cursor.end();
+    edit.keep_to(end.at());
+    // Where the block goes on beyond what was examined, nobody knows what is missing.
+    if facts.add_missing_headers && (whole || !matches!(end, BlockEnd::Input(_))) {
+        // A last header without line end cannot occur in wire form, but nothing may ever join two headers.
+        if matches!(end, BlockEnd::Input(at) if at > 0 && !head[..at].ends_with(b"\r\n")) {
+            edit.put(b"\r\n".to_vec());
+        }
+        let (text, new_id) = trace::missing_headers(&seen, facts);
+        if !text.is_empty() {
+            edit.put(text);
+        }
+        if let Some(new_id) = new_id.filter(|_| !seen.resent) {
+            message_id.get_or_insert(new_id);
+        }
+    }
+    if matches!(end, BlockEnd::Text(_)) {
+        // The body begins without a blank line; without this one it would be read as header.
+        edit.put(b"\r\n".to_vec());
+    }
+    Ok(CleanedHead {
+        rest_from: edit.kept_to,
+        pieces: edit.pieces,
+        message_id: message_id.unwrap_or_default(),
+        grown_bytes: edit.grown,
+    })
+}
+
+/// The list under way. Invariant: `content[..kept_to]` is dealt with, by a `Keep` or by having been dropped.
+struct Edit {
+    pieces: Vec<Piece>,
+    kept_to: usize,
+    grown: i64,
+}
+
+impl Edit {
+    fn put(&mut self, bytes: Vec<u8>) {
+        self.grown += bytes.len() as i64;
+        self.pieces.push(Piece::Put(bytes));
+    }
+
+    fn keep_to(&mut self, to: usize) {
+        if to > self.kept_to {
+            self.pieces.push(Piece::Keep(self.kept_to..to));
+            self.kept_to = to;
+        }
+    }
+
+    fn drop_range(&mut self, range: Range<usize>) {
+        self.keep_to(range.start);
+        self.grown -= range.len() as i64;
+        self.kept_to = range.end;
+    }
+
+    /// A first line `From …` of a mailbox file becomes a header, as Postfix's smtpd does.
+    fn protect_first_line(&mut self, head: &[u8]) {
+        let quotes = head.iter().take_while(|byte| **byte == b'>').count();
+        if head[quotes..].get(..5).is_some_and(|start| start.eq_ignore_ascii_case(b"From ")) {
+            // `From : x` is an odd spelling of a header, not a mailbox separator.
+            if !head[quotes + 5..].trim_ascii_start().starts_with(b":") {
+                self.put(b"X-Mailbox-Line: ".to_vec());
+                let line = memchr::memmem::find(head, b"\r\n").map_or(head.len(), |end| end + 2);
+                self.keep_to(line);
+            }
+        }
+    }
+
+    /// The headers that follow what is dealt with; positions count from the start of `head`.
+    fn cursor<'a>(&self, head: &'a [u8], whole: bool) -> HeaderCursor<'a> {
+        HeaderCursor::starting_at(head, self.kept_to, whole)
+    }
+}
+
+#[cfg(test)]
+mod tests;

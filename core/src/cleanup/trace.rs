@@ -1,0 +1,54 @@
+//! The header lines that we write.
+
+use std::fmt::Write;
+use std::net::IpAddr;
+
+use super::{CleanupSettings, Facts, Seen};
+
+/// The trace header, in wire form (RFC 5321 §4.4). `for` stands only with a single recipient, so that no recipient
+/// learns of another.
+pub(super) fn received(settings: &CleanupSettings, facts: &Facts<'_>) -> Vec<u8> {
+    let name = facts.client_name.unwrap_or("unknown");
+    let helo = facts.helo.unwrap_or(name);
+    let tag = if matches!(facts.client_address, IpAddr::V6(_)) { "IPv6:" } else { "" };
+    // RFC 6531 §4.3: the protocol names of RFC 3848 with UTF8 in place of E.
+    let (utf8, protocol) = match facts.smtputf8 {
+        true => ("UTF8", facts.protocol.trim_start_matches('E')),
+        false => ("", facts.protocol),
+    };
+    let mut text = String::with_capacity(256);
+    let written = write!(
+        text,
+        "Received: from {helo} ({name} [{tag}{}])\r\n\tby {} ({}) with {utf8}{protocol} id {}",
+        facts.client_address, settings.myhostname, settings.mail_name, facts.queue_id
+    )
+    .and_then(|()| match facts.recipient {
+        Some(recipient) => write!(text, "\r\n\tfor <{recipient}>; {}\r\n", facts.date),
+        None => write!(text, "; {}\r\n", facts.date),
+    });
+    written.expect("a String takes any text");
+    text.into_bytes()
+}
+
+/// What RFC 5322 §3.6 wants and the message lacks, and the new message-id as it is logged.
+pub(super) fn missing_headers(seen: &Seen, facts: &Facts<'_>) -> (Vec<u8>, Option<String>) {
+    let (prefix, from, date, message_id) = match seen.resent {
+        true => ("Resent-", seen.resent_from, seen.resent_date, seen.resent_message_id),
+        false => ("", seen.from, seen.date, seen.message_id),
+    };
+    let mut text = String::new();
+    let mut new_id = None;
+    if !message_id {
+        let id = format!("<{}>", facts.message_id);
+        text.push_str(&format!("{prefix}Message-Id: {id}\r\n"));
+        new_id = Some(id);
+    }
+    if !date {
+        text.push_str(&format!("{prefix}Date: {}\r\n", facts.date));
+    }
+    if !from {
+        let sender = if facts.sender.is_null() { "MAILER-DAEMON" } else { facts.sender.as_str() };
+        text.push_str(&format!("{prefix}From: {sender}\r\n"));
+    }
+    (text.into_bytes(), new_id)
+}
