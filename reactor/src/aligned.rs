@@ -1,7 +1,7 @@
 //! A growable byte buffer whose memory starts on a 4 KiB border, as `O_DIRECT` wants it.
 
 use std::{
-    alloc::{Layout, alloc, dealloc, handle_alloc_error},
+    alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error},
     fmt,
     ops::{Deref, DerefMut},
     ptr::{self, NonNull},
@@ -111,13 +111,10 @@ impl AlignedBuffer {
         let capacity = wanted.next_multiple_of(ALIGNMENT);
         let layout = Self::layout(capacity);
         // SAFETY: `capacity` is not zero, because `wanted` exceeds the old capacity.
-        let start = unsafe { alloc(layout) };
+        let start = unsafe { alloc_zeroed(layout) };
         let Some(start) = NonNull::new(start) else { handle_alloc_error(layout) };
-        // SAFETY: both regions hold `len` bytes and do not overlap; the rest of the new one is initialised here.
-        unsafe {
-            ptr::copy_nonoverlapping(self.start.as_ptr(), start.as_ptr(), self.len);
-            ptr::write_bytes(start.as_ptr().add(self.len), 0, capacity - self.len);
-        }
+        // SAFETY: both regions hold `len` bytes and do not overlap.
+        unsafe { ptr::copy_nonoverlapping(self.start.as_ptr(), start.as_ptr(), self.len) };
         self.free();
         self.start = start;
         self.capacity = capacity;

@@ -53,6 +53,11 @@ impl Notify {
         }
     }
 
+    /// Wakes every task that waits now; if none waits, the next one.
+    pub(crate) fn notify_all_or_next(&self) {
+        if self.state.borrow().waiting.is_empty() { self.notify() } else { self.notify_all() }
+    }
+
     /// Resolves at the next [`notify`](Self::notify) or [`notify_all`](Self::notify_all).
     pub fn notified(&self) -> Notified<'_> {
         Notified { notify: self, ticket: None }

@@ -1,0 +1,750 @@
+//! The loop: run what can run, hand everything to the kernel in one call, reap what is done.
+//!
+//! - **Owns** the ring, the slots, the buffers, the tasks, the timers of one thread; all behind [`Core`], which every
+//!   handle shares.
+//! - A **turn**: ready tasks; then those that wait for the end of the turn; receives that starved; one system call,
+//!   which blocks only if nothing can run; completions; the clock; timers; what other threads left.
+//! - **Limits**: the tasks', the timers', and as many operations as there are tasks and connections. An operation that
+//!   finds the submission queue full waits in `overflow`, in order.
+//! - **On failure**: EINTR, EBUSY, EAGAIN and ETIME of the system call mean another turn; any other answer is a broken
+//!   invariant of ours.
+
+use crate::{
+    buffers::Buffers,
+    handle::Handle,
+    local::Notify,
+    remote::{Board, Remote},
+    slot::{Cargo, Descriptor, IfDropped, Once, Operation, Slot},
+    start::{self, ReactorOptions, StartError},
+    stream::StreamCore,
+    task::{self, Tasks},
+    time::{Moment, WallTime},
+    timer::Wheel,
+    trace::{Kind, Trace},
+};
+use io_uring::{IoUring, cqueue, opcode, squeue, types};
+use rustix::time::{ClockId, clock_gettime};
+use slab::Slab;
+use std::{
+    cell::{Cell, RefCell, UnsafeCell},
+    collections::VecDeque,
+    future::Future,
+    io,
+    os::fd::RawFd,
+    pin::pin,
+    rc::{Rc, Weak},
+    time::Duration,
+};
+
+/// How long the end of a reactor waits for completions before it cancels again what may have been on its way.
+const REAP_PATIENCE: Duration = Duration::from_millis(100);
+
+const NANOS_PER_MS: u64 = 1_000_000;
+
+/// Counts since the start of a reactor.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Figures {
+    /// Turns of the loop.
+    pub turns: u64,
+    /// System calls that handed over submissions or waited.
+    pub enters: u64,
+    /// Operations given to the kernel.
+    pub submissions: u64,
+    /// Completions reaped; a multishot operation has many.
+    pub completions: u64,
+    /// Receives that found no free buffer and had to begin anew.
+    pub enobufs: u64,
+    /// Chunks that were copied to the heap because buffers were short and nobody was waiting for them.
+    pub spilled: u64,
+    /// Operations in flight now whose future was dropped.
+    pub orphans: u64,
+    /// Operations in flight now: waiting accepts and receives, connects, sends, writes.
+    pub in_flight: u64,
+    /// Receive buffers that hold bytes now.
+    pub leased_buffers: u64,
+    /// Timers set now.
+    pub timers: u64,
+    /// Trace lines that could not be written.
+    pub trace_lost: u64,
+}
+
+#[derive(Default)]
+pub(crate) struct Counters {
+    turns: Cell<u64>,
+    enters: Cell<u64>,
+    submissions: Cell<u64>,
+    completions: Cell<u64>,
+    enobufs: Cell<u64>,
+    spilled: Cell<u64>,
+    orphans: Cell<u64>,
+    in_flight: Cell<u64>,
+}
+
+fn add(counter: &Cell<u64>, count: u64) {
+    counter.set(counter.get() + count);
+}
+
+impl Counters {
+    pub(crate) fn orphan_made(&self) {
+        add(&self.orphans, 1);
+    }
+
+    pub(crate) fn enobufs(&self) {
+        add(&self.enobufs, 1);
+    }
+
+    pub(crate) fn spilled(&self) {
+        add(&self.spilled, 1);
+    }
+}
+
+/// What a completion's user data says: the class in the top byte, a number below.
+const CLASS_SHIFT: u32 = 56;
+const CLASS_SLOT: u64 = 0;
+const CLASS_SLOT_SECOND: u64 = 1;
+const CLASS_CANCEL: u64 = 2;
+const CLASS_CLOSE: u64 = 3;
+const CLASS_BELL: u64 = 4;
+
+/// Submissions that belong together: linked ones must reach the kernel in one call.
+enum Batch {
+    One(squeue::Entry),
+    Linked([squeue::Entry; 2]),
+}
+
+/// A completion, copied out of the ring.
+#[derive(Clone, Copy)]
+struct Completion {
+    user_data: u64,
+    result: i32,
+    flags: u32,
+}
+
+/// What the trace says of an operation.
+#[derive(Clone, Copy)]
+pub(crate) struct Note {
+    pub(crate) kind: Kind,
+    pub(crate) offset: u64,
+    pub(crate) bytes: usize,
+}
+
+/// Everything of one reactor; shared by all handles of its thread.
+pub(crate) struct Core {
+    // Dropped first: the kernel lets go of all memory before the buffers go.
+    ring: RefCell<IoUring>,
+    pub(crate) buffers: Buffers,
+    pub(crate) slots: RefCell<Slab<Slot>>,
+    pub(crate) tasks: Tasks,
+    pub(crate) timers: RefCell<Wheel>,
+    pub(crate) counters: Counters,
+    pub(crate) number: usize,
+    pub(crate) woken: Notify,
+    /// Streams whose receive found no buffer, in the order in which they starved.
+    pub(crate) starved: RefCell<VecDeque<Rc<StreamCore>>>,
+    /// All streams, to find those that keep buffers when there are none left.
+    pub(crate) streams: RefCell<Slab<Weak<StreamCore>>>,
+    board: &'static Board,
+    overflow: RefCell<VecDeque<Batch>>,
+    reaped: RefCell<Vec<Completion>>,
+    bell_count: Box<UnsafeCell<u64>>,
+    trace: Option<RefCell<Trace>>,
+    now: Cell<Moment>,
+    wall: Cell<Option<WallTime>>,
+    next_file: Cell<u64>,
+    stage: Cell<Stage>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Running,
+    /// New operations end at once with ECANCELED; cancels and closes still go through the ring.
+    Stopping,
+    /// The ring is at rest for ever.
+    Stopped,
+}
+
+fn read_clock() -> Moment {
+    let time = clock_gettime(ClockId::Monotonic);
+    Moment::from_nanos(time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64)
+}
+
+impl Core {
+    fn start(options: ReactorOptions) -> Result<Rc<Core>, StartError> {
+        let options = start::checked(options)?;
+        if let Some(core) = options.core {
+            start::pin(core)?;
+        }
+        let trace = match &options.trace {
+            None => None,
+            Some(path) => match Trace::create(path) {
+                Ok(trace) => Some(RefCell::new(trace)),
+                Err(error) => return Err(StartError::Trace(path.clone(), error)),
+            },
+        };
+        let ring = start::set_up_ring(&options)?;
+        let buffers = Buffers::new(options.buffer_count, options.buffer_bytes);
+        buffers.register(&ring).map_err(start::explain_buffers)?;
+        let (number, board) = Board::take()
+            .map_err(|error| StartError::Other("create an event descriptor", error))?
+            .ok_or(StartError::TooMany)?;
+        let now = read_clock();
+        let core = Rc::new(Core {
+            ring: RefCell::new(ring),
+            buffers,
+            slots: RefCell::default(),
+            tasks: Tasks::new(number),
+            timers: RefCell::new(Wheel::new(now.as_nanos() / NANOS_PER_MS)),
+            counters: Counters::default(),
+            number,
+            woken: Notify::new(),
+            starved: RefCell::default(),
+            streams: RefCell::default(),
+            board,
+            overflow: RefCell::default(),
+            reaped: RefCell::default(),
+            bell_count: Box::new(UnsafeCell::new(0)),
+            trace,
+            now: Cell::new(now),
+            wall: Cell::new(None),
+            next_file: Cell::new(0),
+            stage: Cell::new(Stage::Running),
+        });
+        core.listen_to_bell();
+        Ok(core)
+    }
+
+    pub(crate) fn now(&self) -> Moment {
+        self.now.get()
+    }
+
+    pub(crate) fn wall(&self) -> WallTime {
+        self.wall.get().unwrap_or_else(|| {
+            let time = clock_gettime(ClockId::Realtime);
+            let wall = WallTime::from_micros(time.tv_sec as u64 * 1_000_000 + time.tv_nsec as u64 / 1000);
+            self.wall.set(Some(wall));
+            wall
+        })
+    }
+
+    pub(crate) fn remote(&self) -> Remote {
+        Remote { board: self.board }
+    }
+
+    pub(crate) fn is_running(&self) -> bool {
+        self.stage.get() == Stage::Running
+    }
+
+    pub(crate) fn next_file_id(&self) -> u64 {
+        let id = self.next_file.get();
+        self.next_file.set(id + 1);
+        id
+    }
+
+    pub(crate) fn figures(&self) -> Figures {
+        let counters = &self.counters;
+        Figures {
+            turns: counters.turns.get(),
+            enters: counters.enters.get(),
+            submissions: counters.submissions.get(),
+            completions: counters.completions.get(),
+            enobufs: counters.enobufs.get(),
+            spilled: counters.spilled.get(),
+            orphans: counters.orphans.get(),
+            in_flight: counters.in_flight.get(),
+            leased_buffers: u64::from(self.buffers.leased()),
+            timers: self.timers.borrow().pending() as u64,
+            trace_lost: self.trace.as_ref().map_or(0, |trace| trace.borrow().lost()),
+        }
+    }
+
+    // Submitting
+
+    /// Begins an operation whose result one future takes.
+    ///
+    /// # Safety
+    /// Every pointer in `entry` must lead into memory that `cargo` owns on the heap (so that moving the cargo does not
+    /// move it), and its descriptor must be `file`.
+    pub(crate) unsafe fn begin<'a>(
+        &'a self,
+        entry: squeue::Entry,
+        note: Note,
+        file: &Rc<Descriptor>,
+        cargo: Cargo,
+        if_dropped: IfDropped,
+    ) -> Operation<'a> {
+        let text_from = if note.kind == Kind::Send { Some(note.offset as usize) } else { None };
+        let index = self.new_slot(cargo, file, [note.kind; 2], 1);
+        if self.is_running() {
+            if let Some(trace) = &self.trace {
+                self.trace_once(trace, index, note, file, text_from);
+            }
+            self.push(Batch::One(entry.user_data(CLASS_SLOT << CLASS_SHIFT | index as u64)));
+        } else {
+            self.refuse(index);
+        }
+        Operation { core: self, index, if_dropped, finished: false }
+    }
+
+    /// Begins two operations of which the second starts after the first has succeeded.
+    ///
+    /// # Safety
+    /// As for [`begin`](Self::begin), for both entries.
+    pub(crate) unsafe fn begin_linked<'a>(
+        &'a self,
+        entries: [(squeue::Entry, Note); 2],
+        file: &Rc<Descriptor>,
+        cargo: Cargo,
+        if_dropped: IfDropped,
+    ) -> Operation<'a> {
+        let [(first, first_note), (second, second_note)] = entries;
+        let index = self.new_slot(cargo, file, [first_note.kind, second_note.kind], 2);
+        if self.is_running() {
+            if let Some(trace) = &self.trace {
+                self.trace_once(trace, index, first_note, file, None);
+                self.trace_once(trace, index, second_note, file, None);
+            }
+            self.push(Batch::Linked([
+                first.flags(squeue::Flags::IO_LINK).user_data(CLASS_SLOT << CLASS_SHIFT | index as u64),
+                second.user_data(CLASS_SLOT_SECOND << CLASS_SHIFT | index as u64),
+            ]));
+        } else {
+            self.refuse(index);
+        }
+        Operation { core: self, index, if_dropped, finished: false }
+    }
+
+    fn new_slot(&self, cargo: Cargo, file: &Rc<Descriptor>, kinds: [Kind; 2], outstanding: u8) -> usize {
+        self.slots.borrow_mut().insert(Slot::Once(Once {
+            cargo,
+            file: file.clone(),
+            kinds,
+            results: [0; 2],
+            outstanding,
+            orphan: false,
+            waker: None,
+        }))
+    }
+
+    fn trace_once(
+        &self,
+        trace: &RefCell<Trace>,
+        index: usize,
+        note: Note,
+        file: &Descriptor,
+        text_from: Option<usize>,
+    ) {
+        let slots = self.slots.borrow();
+        let Slot::Once(once) = &slots[index] else { unreachable!("made just now") };
+        let text = match note.kind {
+            Kind::Send => once.cargo.text(text_from.unwrap_or(0)),
+            Kind::SendMsg => once.cargo.text(0),
+            _ => None,
+        };
+        trace.borrow_mut().submit(note.kind, index as u64, file.id, note.offset, note.bytes, text);
+    }
+
+    fn refuse(&self, index: usize) {
+        let mut slots = self.slots.borrow_mut();
+        let Slot::Once(once) = &mut slots[index] else { unreachable!("made just now") };
+        once.results = [-libc::ECANCELED; 2];
+        once.outstanding = 0;
+    }
+
+    /// Begins a multishot operation; its slot belongs to `slot` until the last completion.
+    ///
+    /// # Safety
+    /// `entry` must hold no pointers, and `slot` must keep its descriptor open.
+    pub(crate) unsafe fn begin_multishot(
+        &self,
+        entry: squeue::Entry,
+        kind: Kind,
+        file: u64,
+        slot: Slot,
+    ) -> usize {
+        let index = self.slots.borrow_mut().insert(slot);
+        if let Some(trace) = &self.trace {
+            trace.borrow_mut().submit(kind, index as u64, file, 0, 0, None);
+        }
+        self.push(Batch::One(entry.user_data(CLASS_SLOT << CLASS_SHIFT | index as u64)));
+        index
+    }
+
+    /// Asks the kernel to end the operations of a slot; their completions still come.
+    pub(crate) fn cancel(&self, index: usize) {
+        if self.stage.get() == Stage::Stopped {
+            return;
+        }
+        if let Some(trace) = &self.trace {
+            trace.borrow_mut().submit(Kind::Cancel, index as u64, 0, 0, 0, None);
+        }
+        // Of two linked operations the first: when that fails, the kernel cancels the second.
+        let target = types::CancelBuilder::user_data(CLASS_SLOT << CLASS_SHIFT | index as u64);
+        let entry = opcode::AsyncCancel2::new(target).build();
+        self.push(Batch::One(entry.user_data(CLASS_CANCEL << CLASS_SHIFT | index as u64)));
+    }
+
+    /// Closes a descriptor that nothing uses any more.
+    pub(crate) fn close(&self, fd: RawFd, id: u64) {
+        if self.stage.get() == Stage::Stopped {
+            // SAFETY: the caller owned the descriptor and has given it up.
+            unsafe { rustix::io::close(fd) };
+            return;
+        }
+        if let Some(trace) = &self.trace {
+            trace.borrow_mut().submit(Kind::Close, 0, id, 0, 0, None);
+        }
+        let entry = opcode::Close::new(types::Fd(fd)).build();
+        self.push(Batch::One(entry.user_data(CLASS_CLOSE << CLASS_SHIFT | id)));
+    }
+
+    fn listen_to_bell(&self) {
+        let fd = types::Fd(self.board.event());
+        let entry = opcode::Read::new(fd, self.bell_count.get().cast(), 8).build();
+        self.push(Batch::One(entry.user_data(CLASS_BELL << CLASS_SHIFT)));
+    }
+
+    /// Puts submissions into the queue, or behind those that wait for room in it.
+    fn push(&self, batch: Batch) {
+        let count = match batch {
+            Batch::One(_) => 1,
+            Batch::Linked(_) => 2,
+        };
+        add(&self.counters.submissions, count);
+        add(&self.counters.in_flight, count);
+        let mut overflow = self.overflow.borrow_mut();
+        if !overflow.is_empty() || !push_into(&mut self.ring.borrow_mut().submission(), &batch) {
+            overflow.push_back(batch);
+        }
+    }
+
+    /// Moves waiting submissions into the queue as far as it has room; whether some are left.
+    fn refill(&self) -> bool {
+        let mut overflow = self.overflow.borrow_mut();
+        if overflow.is_empty() {
+            return false;
+        }
+        let mut ring = self.ring.borrow_mut();
+        let mut queue = ring.submission();
+        while let Some(batch) = overflow.front() {
+            if !push_into(&mut queue, batch) {
+                return true;
+            }
+            overflow.pop_front();
+        }
+        false
+    }
+
+    /// Hands the queue to the kernel; waits for a completion if `wait` says so, at most that long.
+    fn enter(&self, wait: Wait) {
+        let more = self.refill();
+        let mut ring = self.ring.borrow_mut();
+        let (want, limit) = match wait {
+            Wait::No => (0, None),
+            _ if more => (0, None),
+            Wait::Until(limit) => (1, limit),
+        };
+        if want == 0 {
+            let queue = ring.submission();
+            if queue.is_empty() && !queue.taskrun() && !queue.cq_overflow() {
+                return;
+            }
+        }
+        add(&self.counters.enters, 1);
+        let result = match limit {
+            None => ring.submit_and_wait(want),
+            Some(limit) => {
+                let limit = types::Timespec::from(limit);
+                ring.submitter().submit_with_args(want, &types::SubmitArgs::new().timespec(&limit))
+            }
+        };
+        match result.map_err(|error| error.raw_os_error()) {
+            // EBUSY, EAGAIN: the kernel is out of room or memory until completions are reaped.
+            Ok(_) | Err(Some(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN)) => {}
+            Err(errno) => panic!("the kernel does not know our ring any more (error {errno:?})"),
+        }
+    }
+
+    // Reaping
+
+    /// Takes all completions out of the ring and tells those who wait for them.
+    fn reap(&self) {
+        let mut reaped = self.reaped.take();
+        reaped.extend(self.ring.borrow_mut().completion().map(|entry| Completion {
+            user_data: entry.user_data(),
+            result: entry.result(),
+            flags: entry.flags(),
+        }));
+        add(&self.counters.completions, reaped.len() as u64);
+        for completion in &reaped {
+            self.dispatch(*completion);
+        }
+        reaped.clear();
+        self.reaped.replace(reaped);
+    }
+
+    fn dispatch(&self, Completion { user_data, result, flags }: Completion) {
+        let (class, index) = (user_data >> CLASS_SHIFT, (user_data & ((1 << CLASS_SHIFT) - 1)) as usize);
+        let more = cqueue::more(flags);
+        if !more {
+            self.counters.in_flight.set(self.counters.in_flight.get() - 1);
+        }
+        match class {
+            CLASS_SLOT => self.dispatch_slot(index, 0, result, flags),
+            CLASS_SLOT_SECOND => self.dispatch_slot(index, 1, result, flags),
+            CLASS_CANCEL => self.trace_complete(Kind::Cancel, index as u64, 0, result, more),
+            CLASS_CLOSE => self.trace_complete(Kind::Close, 0, index as u64, result, more),
+            CLASS_BELL => {
+                self.trace_complete(Kind::Bell, 0, 0, result, more);
+                if self.is_running() {
+                    self.listen_to_bell();
+                }
+            }
+            _ => unreachable!("we made the user data"),
+        }
+    }
+
+    fn trace_complete(&self, kind: Kind, slot: u64, file: u64, result: i32, more: bool) {
+        if let Some(trace) = &self.trace {
+            trace.borrow_mut().complete(kind, slot, file, result, more);
+        }
+    }
+
+    fn dispatch_slot(&self, index: usize, part: usize, result: i32, flags: u32) {
+        let more = cqueue::more(flags);
+        let mut slots = self.slots.borrow_mut();
+        match &mut slots[index] {
+            Slot::Once(once) => {
+                once.results[part] = result;
+                once.outstanding -= 1;
+                self.trace_complete(once.kinds[part], index as u64, once.file.id, result, more);
+                if once.outstanding > 0 {
+                    return;
+                }
+                if once.orphan {
+                    self.counters.orphans.set(self.counters.orphans.get() - 1);
+                    let slot = slots.remove(index);
+                    drop(slots);
+                    drop(slot);
+                } else if let Some(waker) = once.waker.take() {
+                    drop(slots);
+                    waker.wake();
+                }
+            }
+            Slot::Receive(stream) => {
+                let stream = stream.clone();
+                let ended = (!more).then(|| slots.remove(index));
+                drop(slots);
+                self.trace_complete(Kind::Recv, index as u64, stream.descriptor.id, result, more);
+                stream.on_receive(result, flags);
+                drop(ended);
+            }
+            Slot::Accept(listener) => {
+                let listener = listener.clone();
+                let ended = (!more).then(|| slots.remove(index));
+                drop(slots);
+                self.trace_complete(Kind::Accept, index as u64, listener.descriptor.id, result, more);
+                listener.on_accept(result, more);
+                drop(ended);
+            }
+        }
+    }
+
+    // The turn
+
+    fn run<F: Future>(&self, root: F) -> F::Output {
+        let _entered = task::enter(self);
+        let mut root = pin!(root);
+        loop {
+            add(&self.counters.turns, 1);
+            if let Some(output) = self.tasks.run_ready(root.as_mut()) {
+                return output;
+            }
+            self.feed_starved();
+            if let Some(trace) = &self.trace {
+                trace.borrow_mut().flush();
+            }
+            self.hand_over();
+            self.reap();
+            self.tell_time();
+            self.hear_others();
+        }
+    }
+
+    /// The turn's system call: waits only if nothing can run here and nobody else has left anything.
+    fn hand_over(&self) {
+        if !self.tasks.is_idle() {
+            return self.enter(Wait::No);
+        }
+        let bell = self.board.bell();
+        bell.announce();
+        if self.board.has_news() {
+            self.enter(Wait::No);
+        } else {
+            match self.until_next_timer() {
+                Some(Duration::ZERO) => self.enter(Wait::No),
+                limit => self.enter(Wait::Until(limit)),
+            }
+        }
+        bell.withdraw();
+    }
+
+    fn until_next_timer(&self) -> Option<Duration> {
+        let next_ms = self.timers.borrow().next_ms()?;
+        let now = read_clock();
+        Some(Moment::from_nanos(next_ms.saturating_mul(NANOS_PER_MS)).since(now))
+    }
+
+    fn tell_time(&self) {
+        let now = read_clock();
+        self.now.set(now);
+        self.wall.set(None);
+        let mut timers = self.timers.borrow_mut();
+        if timers.pending() > 0 {
+            // Wakers of this reactor's tasks touch the run queue only.
+            timers.advance(now.as_nanos() / NANOS_PER_MS, std::task::Waker::wake);
+        }
+    }
+
+    fn hear_others(&self) {
+        while let Some(word) = self.board.next_task() {
+            self.tasks.wake_word(word);
+        }
+        if self.board.take_overflow() {
+            self.tasks.wake_all();
+        }
+        if self.board.take_woken() {
+            self.woken.notify_all_or_next();
+        }
+    }
+
+    /// Starts receives anew that had found no buffer, as many as there are buffers now.
+    fn feed_starved(&self) {
+        if self.starved.borrow().is_empty() {
+            return;
+        }
+        if self.buffers.free() == 0 {
+            self.streams
+                .borrow()
+                .iter()
+                .filter_map(|(_, stream)| stream.upgrade())
+                .for_each(|stream| stream.spill());
+        }
+        for _ in 0..self.buffers.free() {
+            let Some(stream) = self.starved.borrow_mut().pop_front() else { break };
+            stream.on_buffers_back();
+        }
+    }
+
+    // The end
+
+    /// Drops every task, cancels every operation and reaps every completion.
+    fn stop(&self) {
+        if self.stage.get() != Stage::Running {
+            return;
+        }
+        let _entered = task::enter(self);
+        self.stage.set(Stage::Stopping);
+        self.tasks.clear();
+        self.starved.take();
+        while self.counters.in_flight.get() > 0 {
+            let entry = opcode::AsyncCancel2::new(types::CancelBuilder::any().all()).build();
+            self.push(Batch::One(entry.user_data(CLASS_CANCEL << CLASS_SHIFT)));
+            // An operation on its way from one queue of the kernel to another may have been missed: when completions
+            // stop coming, the rest is cancelled once more.
+            let mut before = u64::MAX;
+            while self.counters.in_flight.get() > 0 && self.counters.completions.get() != before {
+                before = self.counters.completions.get();
+                self.enter(Wait::Until(Some(REAP_PATIENCE)));
+                self.reap();
+            }
+        }
+        self.stage.set(Stage::Stopped);
+        if let Some(trace) = &self.trace {
+            trace.borrow_mut().flush();
+        }
+        self.board.release(self.number);
+    }
+
+    pub(crate) fn trace_open(&self, id: u64, path: &std::path::Path, direct: bool) {
+        if let Some(trace) = &self.trace {
+            trace.borrow_mut().open(id, path, direct);
+        }
+    }
+}
+
+enum Wait {
+    No,
+    Until(Option<Duration>),
+}
+
+fn push_into(queue: &mut squeue::SubmissionQueue<'_>, batch: &Batch) -> bool {
+    // SAFETY: what the entries point to is kept by their slot (see `begin`), by `Core` (the bell), or is nothing.
+    unsafe {
+        match batch {
+            Batch::One(entry) => queue.push(entry).is_ok(),
+            Batch::Linked(entries) => queue.push_multiple(entries).is_ok(),
+        }
+    }
+}
+
+/// The result of an operation as the standard library says it.
+pub(crate) fn outcome(result: i32) -> io::Result<usize> {
+    usize::try_from(result).map_err(|_| io::Error::from_raw_os_error(-result))
+}
+
+/// The runtime of one thread.
+///
+/// ```no_run
+/// use ringpost_reactor::{Reactor, ReactorOptions};
+/// use std::time::Duration;
+///
+/// let reactor = Reactor::start(ReactorOptions::default())?;
+/// let handle = reactor.handle();
+/// reactor.run(async move { handle.sleep(Duration::from_millis(10)).await });
+/// # Ok::<(), ringpost_reactor::StartError>(())
+/// ```
+pub struct Reactor {
+    core: Rc<Core>,
+}
+
+impl Reactor {
+    /// Sets up a ring for this thread, pins the thread if asked to, and checks that the kernel has what we need.
+    ///
+    /// Fails with an explanation for the operator; see [`StartError`].
+    pub fn start(options: ReactorOptions) -> Result<Reactor, StartError> {
+        Ok(Reactor { core: Core::start(options)? })
+    }
+
+    /// A handle for the tasks of this thread.
+    pub fn handle(&self) -> Handle {
+        Handle::new(self.core.clone())
+    }
+
+    /// A handle for other threads.
+    pub fn remote(&self) -> Remote {
+        self.core.remote()
+    }
+
+    /// Runs `root`, and the tasks that it spawns, until `root` ends. Then drops all tasks, cancels every operation,
+    /// reaps every completion and closes what they held.
+    ///
+    /// Writes to files that are under way then may or may not happen: await them in `root`. Handles, streams and files
+    /// that outlive this call only give errors.
+    pub fn run<F: Future>(self, root: F) -> F::Output {
+        // Ends in `drop`, also when a task panics.
+        self.core.run(root)
+    }
+}
+
+impl Drop for Reactor {
+    fn drop(&mut self) {
+        self.core.stop();
+    }
+}
+
+impl Drop for Core {
+    fn drop(&mut self) {
+        // A slot holds this core through its descriptor, so none can be left.
+        assert!(self.slots.get_mut().is_empty() || std::thread::panicking(), "every slot was reaped");
+    }
+}

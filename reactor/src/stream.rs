@@ -1,0 +1,520 @@
+//! Connected stream sockets: multishot receives into shared buffers, sends that own their bytes.
+//!
+//! - **Receives** by one multishot operation per stream, begun by the first [`Stream::recv`].
+//! - **Limits**: [`UNREAD_MAX`] chunks wait for the reader; then the receive is cancelled (a few more may be on their
+//!   way) and begun again when the reader has taken them all. When three quarters of the buffers are leased, chunks that
+//!   nobody waits for move to the heap and the receive is cancelled at once; when none is left, all unread chunks move.
+//!   So streams that nobody reads hold some kilobytes each, and cannot stop the others.
+//! - **On failure**: an error ends the receiving or the sending for good. A send whose future was dropped may have sent
+//!   a part; the stream then refuses further sends.
+
+use crate::{
+    buffers,
+    chunk::Chunk,
+    endpoint::{ConnectOptions, Endpoint},
+    handle::Handle,
+    reactor::{Core, Note, outcome},
+    slot::{Cargo, Descriptor, IfDropped, Pieces, Slot},
+    socket::{self, RawAddress},
+    time::Elapsed,
+    trace::Kind,
+};
+use bytes::Bytes;
+use io_uring::{cqueue, opcode, types};
+use rustix::net::sockopt;
+use std::{
+    cell::{Cell, RefCell},
+    collections::VecDeque,
+    fmt,
+    future::Future,
+    io,
+    mem::MaybeUninit,
+    os::fd::{AsRawFd, OwnedFd},
+    pin::Pin,
+    ptr,
+    rc::Rc,
+    task::{Context, Poll, Waker},
+};
+
+/// Received chunks that may wait for the reader before the stream stops receiving.
+const UNREAD_MAX: usize = 16;
+
+/// Pieces of one vectored send that the kernel takes at once (its IOV_MAX).
+const VECTORS_MAX: usize = 1024;
+
+const SEND_FLAGS: i32 = libc::MSG_WAITALL | libc::MSG_NOSIGNAL;
+
+/// The part of a stream that the ring refers to.
+pub(crate) struct StreamCore {
+    core: Rc<Core>,
+    pub(crate) descriptor: Rc<Descriptor>,
+    /// Its place among the reactor's streams.
+    number: usize,
+    receive: RefCell<Receive>,
+    sending: Cell<Sending>,
+}
+
+struct Receive {
+    unread: VecDeque<Chunk>,
+    multishot: Multishot,
+    ended: Option<Ended>,
+    waker: Option<Waker>,
+    dropped: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Multishot {
+    Idle,
+    Armed(usize),
+    /// Cancelled; its last completion is still to come.
+    Ending,
+    /// Ended for want of buffers; begins again when some are back.
+    Starved,
+}
+
+#[derive(Clone, Copy)]
+enum Ended {
+    Eof,
+    Error(i32),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sending {
+    Idle,
+    Busy,
+    /// A send was dropped halfway: nobody knows what the peer has got.
+    Abandoned,
+}
+
+/// A connected TCP or Unix socket. Dropping it closes the connection.
+///
+/// One task may receive while another sends; but there is one receiver and one sender at a time.
+pub struct Stream {
+    shared: Rc<StreamCore>,
+    peer: Endpoint,
+}
+
+/// A connection on its way to another shard; see [`Stream::pass`]. Dropping it closes the connection.
+#[derive(Debug)]
+pub struct PassedStream {
+    socket: OwnedFd,
+    peer: Endpoint,
+}
+
+impl Stream {
+    pub(crate) fn new(core: &Rc<Core>, socket: OwnedFd, peer: Endpoint) -> Self {
+        let receive = Receive {
+            unread: VecDeque::new(),
+            multishot: Multishot::Idle,
+            ended: None,
+            waker: None,
+            dropped: false,
+        };
+        let mut streams = core.streams.borrow_mut();
+        let entry = streams.vacant_entry();
+        let shared = Rc::new(StreamCore {
+            core: core.clone(),
+            descriptor: Descriptor::new(core, socket),
+            number: entry.key(),
+            receive: RefCell::new(receive),
+            sending: Cell::new(Sending::Idle),
+        });
+        entry.insert(Rc::downgrade(&shared));
+        Self { shared, peer }
+    }
+
+    pub(crate) async fn connect(
+        handle: &Handle,
+        core: &Rc<Core>,
+        endpoint: &Endpoint,
+        options: &ConnectOptions,
+    ) -> io::Result<Stream> {
+        let socket = socket::stream_socket(endpoint)?;
+        if let Endpoint::Inet(_) = endpoint {
+            sockopt::set_tcp_nodelay(&socket, true)?;
+            sockopt::set_socket_keepalive(&socket, options.keepalive)?;
+            if let Some(bind) = options.bind {
+                rustix::net::bind(&socket, &bind)?;
+            }
+        }
+        let address = Box::new(RawAddress::of_endpoint(endpoint)?);
+        let descriptor = Descriptor::new(core, socket);
+        let fd = types::Fd(descriptor.as_raw_fd());
+        let entry = opcode::Connect::new(fd, (&raw const address.storage).cast(), address.len).build();
+        let note = Note { kind: Kind::Connect, offset: 0, bytes: 0 };
+        // SAFETY: the pointer leads into the boxed address, which is the cargo; the descriptor is the file.
+        let operation =
+            unsafe { core.begin(entry, note, &descriptor, Cargo::Address(address), IfDropped::Cancel) };
+        match handle.timeout(options.timeout, operation).await {
+            Ok(([result, _], _)) => outcome(result)?,
+            Err(Elapsed) => return Err(Elapsed.into()),
+        };
+        let socket = Descriptor::into_owned(descriptor).expect("the finished operation has left its slot");
+        Ok(Stream::new(core, socket, endpoint.clone()))
+    }
+
+    /// Waits for bytes; an empty chunk is the end of the stream.
+    ///
+    /// If the future is dropped nothing is lost: what arrives later waits for the next call.
+    pub fn recv(&self) -> Recv<'_> {
+        Recv { shared: &self.shared }
+    }
+
+    /// What has arrived already, without waiting; `None` if that is nothing.
+    pub fn try_recv(&self) -> Option<io::Result<Chunk>> {
+        self.shared.receive.borrow_mut().take()
+    }
+
+    /// Sends all of `bytes`, or fails; gives the buffer back for reuse.
+    ///
+    /// A dropped future leaves the stream unfit for further sends (they fail with `BrokenPipe`).
+    pub async fn send(&self, bytes: Vec<u8>) -> (io::Result<()>, Vec<u8>) {
+        let sender = match SendGuard::begin(&self.shared.sending) {
+            Ok(sender) => sender,
+            Err(error) => return (Err(error), bytes),
+        };
+        let shared = &*self.shared;
+        let fd = types::Fd(shared.descriptor.as_raw_fd());
+        let (mut bytes, mut sent) = (bytes, 0);
+        while sent < bytes.len() {
+            let rest = &bytes[sent..];
+            let len = u32::try_from(rest.len()).unwrap_or(u32::MAX >> 1);
+            let entry = opcode::Send::new(fd, rest.as_ptr(), len).flags(SEND_FLAGS).build();
+            let note = Note { kind: Kind::Send, offset: sent as u64, bytes: len as usize };
+            // SAFETY: the pointer leads into the heap memory of `bytes`, which is the cargo.
+            let operation = unsafe {
+                shared.core.begin(entry, note, &shared.descriptor, Cargo::Bytes(bytes), IfDropped::Cancel)
+            };
+            let ([result, _], cargo) = operation.await;
+            let Cargo::Bytes(back) = cargo else { unreachable!("the cargo comes back as it went") };
+            bytes = back;
+            match sent_some(result) {
+                Ok(count) => sent += count,
+                Err(error) => return (Err(error), bytes),
+            }
+        }
+        sender.finish();
+        (Ok(()), bytes)
+    }
+
+    /// Sends all pieces in order, or fails. Any number of pieces; the kernel gets 1024 at a time.
+    ///
+    /// A dropped future leaves the stream unfit for further sends (they fail with `BrokenPipe`).
+    pub async fn send_vectored(&self, pieces: Vec<Bytes>) -> io::Result<()> {
+        let sender = SendGuard::begin(&self.shared.sending)?;
+        let shared = &*self.shared;
+        let fd = types::Fd(shared.descriptor.as_raw_fd());
+        let mut pieces = Box::new(Pieces::new(pieces));
+        let (mut piece, mut offset) = (0, 0);
+        loop {
+            let len = pieces.describe(piece, offset);
+            if len == 0 {
+                break;
+            }
+            let entry = opcode::SendMsg::new(fd, &raw const pieces.header).flags(SEND_FLAGS as u32).build();
+            let note = Note { kind: Kind::SendMsg, offset: 0, bytes: len };
+            // SAFETY: the pointer leads into the boxed cargo, and from there to memory that it owns.
+            let operation = unsafe {
+                shared.core.begin(entry, note, &shared.descriptor, Cargo::Pieces(pieces), IfDropped::Cancel)
+            };
+            let ([result, _], cargo) = operation.await;
+            let Cargo::Pieces(back) = cargo else { unreachable!("the cargo comes back as it went") };
+            pieces = back;
+            (piece, offset) = pieces.skip(piece, offset, sent_some(result)?);
+        }
+        sender.finish();
+        Ok(())
+    }
+
+    /// Tells the peer that nothing more will be sent (it sees the end of the stream); receiving goes on.
+    pub async fn shutdown_send(&self) -> io::Result<()> {
+        let shared = &*self.shared;
+        let entry = opcode::Shutdown::new(types::Fd(shared.descriptor.as_raw_fd()), libc::SHUT_WR).build();
+        let note = Note { kind: Kind::Shutdown, offset: 0, bytes: 0 };
+        // SAFETY: no pointers; the descriptor is the file.
+        let operation =
+            unsafe { shared.core.begin(entry, note, &shared.descriptor, Cargo::None, IfDropped::Finish) };
+        let ([result, _], _) = operation.await;
+        outcome(result).map(drop)
+    }
+
+    /// The other end's address; an empty path for an unnamed Unix socket.
+    pub fn peer(&self) -> &Endpoint {
+        &self.peer
+    }
+
+    /// Our end's address.
+    pub fn local(&self) -> io::Result<Endpoint> {
+        socket::local_endpoint(self.shared.descriptor.borrow())
+    }
+
+    /// Takes the connection off this reactor, so that another shard's can [`adopt`](Handle::adopt) it.
+    ///
+    /// Panics if [`recv`](Self::recv) was called before, or a send is under way: such a stream has operations in this
+    /// reactor's ring.
+    pub fn pass(self) -> PassedStream {
+        let Self { shared, peer } = &self;
+        let idle =
+            shared.receive.borrow().multishot == Multishot::Idle && shared.sending.get() == Sending::Idle;
+        assert!(idle, "a stream is passed on before its first recv and between sends");
+        let (shared, peer) = (shared.clone(), peer.clone());
+        drop(self);
+        let shared = Rc::into_inner(shared).expect("an idle stream is in no slot");
+        let socket = Descriptor::into_owned(shared.descriptor).expect("an idle stream is in no slot");
+        PassedStream { socket, peer }
+    }
+
+    pub(crate) fn adopt(core: &Rc<Core>, passed: PassedStream) -> Stream {
+        Stream::new(core, passed.socket, passed.peer)
+    }
+}
+
+/// The future of [`Stream::recv`].
+#[must_use = "futures do nothing unless awaited"]
+pub struct Recv<'a> {
+    shared: &'a Rc<StreamCore>,
+}
+
+impl Future for Recv<'_> {
+    type Output = io::Result<Chunk>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        self.shared.poll_recv(context)
+    }
+}
+
+impl Drop for Recv<'_> {
+    fn drop(&mut self) {
+        // Nobody waits now: what arrives under pressure may go to the heap.
+        self.shared.receive.borrow_mut().waker = None;
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        let (unread, multishot) = {
+            let mut receive = self.shared.receive.borrow_mut();
+            receive.dropped = true;
+            receive.waker = None;
+            (std::mem::take(&mut receive.unread), receive.multishot)
+        };
+        drop(unread);
+        self.shared.core.streams.borrow_mut().remove(self.shared.number);
+        // The descriptor is closed when the last slot lets go of it.
+        let core = &self.shared.core;
+        match multishot {
+            Multishot::Armed(index) => {
+                self.shared.receive.borrow_mut().multishot = Multishot::Ending;
+                core.cancel(index);
+            }
+            Multishot::Starved => {
+                core.starved.borrow_mut().retain(|stream| !Rc::ptr_eq(stream, &self.shared))
+            }
+            Multishot::Idle | Multishot::Ending => {}
+        }
+    }
+}
+
+impl fmt::Debug for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Stream({} to {})", self.shared.descriptor.id, self.peer)
+    }
+}
+
+impl Receive {
+    fn take(&mut self) -> Option<io::Result<Chunk>> {
+        if let Some(chunk) = self.unread.pop_front() {
+            return Some(Ok(chunk));
+        }
+        match self.ended? {
+            Ended::Eof => Some(Ok(Chunk::empty())),
+            Ended::Error(errno) => Some(Err(io::Error::from_raw_os_error(errno))),
+        }
+    }
+}
+
+impl StreamCore {
+    fn poll_recv(self: &Rc<Self>, context: &mut Context<'_>) -> Poll<io::Result<Chunk>> {
+        let mut receive = self.receive.borrow_mut();
+        if let Some(result) = receive.take() {
+            return Poll::Ready(result);
+        }
+        match &mut receive.waker {
+            Some(waker) if waker.will_wake(context.waker()) => {}
+            waker => *waker = Some(context.waker().clone()),
+        }
+        if receive.multishot == Multishot::Idle {
+            self.arm(&mut receive);
+            // An arming that is refused has ended the stream.
+            if let Some(result) = receive.take() {
+                return Poll::Ready(result);
+            }
+        }
+        Poll::Pending
+    }
+
+    fn arm(self: &Rc<Self>, receive: &mut Receive) {
+        if !self.core.is_running() {
+            receive.ended = Some(Ended::Error(libc::ECANCELED));
+            return;
+        }
+        let fd = types::Fd(self.descriptor.as_raw_fd());
+        let entry = opcode::RecvMulti::new(fd, buffers::GROUP).build();
+        // SAFETY: no pointers (the buffers are the ring's); the slot holds this stream and so its descriptor.
+        let index = unsafe {
+            self.core.begin_multishot(entry, Kind::Recv, self.descriptor.id, Slot::Receive(self.clone()))
+        };
+        receive.multishot = Multishot::Armed(index);
+    }
+
+    /// A completion of the multishot receive.
+    pub(crate) fn on_receive(self: &Rc<Self>, result: i32, flags: u32) {
+        let chunk = cqueue::buffer_select(flags)
+            .map(|id| Chunk::lease(&self.core, id, u32::try_from(result).unwrap_or(0)));
+        let mut receive = self.receive.borrow_mut();
+        let more = cqueue::more(flags);
+        if !more {
+            receive.multishot = Multishot::Idle;
+        }
+        if receive.dropped {
+            return;
+        }
+        match result {
+            1.. => {
+                let mut chunk = chunk.expect("received bytes lie in a buffer");
+                let hurried = receive.waker.is_none() && self.core.buffers.under_pressure();
+                if hurried && chunk.move_to_heap() {
+                    self.core.counters.spilled();
+                }
+                receive.unread.push_back(chunk);
+                if (hurried || receive.unread.len() >= UNREAD_MAX)
+                    && let Multishot::Armed(index) = receive.multishot
+                {
+                    receive.multishot = Multishot::Ending;
+                    self.core.cancel(index);
+                }
+            }
+            0 => receive.ended = Some(Ended::Eof),
+            _ => self.on_error(&mut receive, -result),
+        }
+        if let Some(waker) = receive.waker.take() {
+            drop(receive);
+            waker.wake();
+        }
+    }
+
+    fn on_error(self: &Rc<Self>, receive: &mut Receive, errno: i32) {
+        match errno {
+            libc::ENOBUFS => {
+                self.core.counters.enobufs();
+                receive.multishot = Multishot::Starved;
+                self.core.starved.borrow_mut().push_back(self.clone());
+            }
+            // Ended by us, or by the kernel for a passing reason: the reader, woken now, begins it again.
+            libc::ECANCELED if self.core.is_running() => {}
+            libc::EINTR | libc::EAGAIN => {}
+            errno => receive.ended = Some(Ended::Error(errno)),
+        }
+    }
+
+    /// Moves unread bytes to the heap, because no stream can receive without buffers.
+    pub(crate) fn spill(&self) {
+        for chunk in &mut self.receive.borrow_mut().unread {
+            if chunk.move_to_heap() {
+                self.core.counters.spilled();
+            }
+        }
+    }
+
+    /// Buffers are back after ENOBUFS.
+    pub(crate) fn on_buffers_back(self: &Rc<Self>) {
+        let mut receive = self.receive.borrow_mut();
+        if receive.multishot == Multishot::Starved {
+            receive.multishot = Multishot::Idle;
+            // What is unread keeps buffers; the reader begins again when it has taken it.
+            if !receive.dropped && receive.unread.is_empty() {
+                self.arm(&mut receive);
+            }
+        }
+    }
+}
+
+fn sent_some(result: i32) -> io::Result<usize> {
+    match outcome(result)? {
+        0 => Err(io::ErrorKind::WriteZero.into()),
+        count => Ok(count),
+    }
+}
+
+/// Marks a send as under way, and as abandoned if it is dropped before it has finished.
+struct SendGuard<'a>(&'a Cell<Sending>);
+
+impl<'a> SendGuard<'a> {
+    fn begin(sending: &'a Cell<Sending>) -> io::Result<Self> {
+        match sending.get() {
+            Sending::Idle => {
+                sending.set(Sending::Busy);
+                Ok(Self(sending))
+            }
+            Sending::Busy => panic!("a stream has one sender at a time"),
+            Sending::Abandoned => {
+                Err(io::Error::new(io::ErrorKind::BrokenPipe, "an earlier send was given up halfway"))
+            }
+        }
+    }
+
+    fn finish(self) {
+        self.0.set(Sending::Idle);
+    }
+}
+
+impl Drop for SendGuard<'_> {
+    fn drop(&mut self) {
+        if self.0.get() == Sending::Busy {
+            self.0.set(Sending::Abandoned);
+        }
+    }
+}
+
+impl Pieces {
+    fn new(pieces: Vec<Bytes>) -> Self {
+        // SAFETY: all zeros is a valid message header that describes nothing.
+        let header = unsafe { MaybeUninit::<libc::msghdr>::zeroed().assume_init() };
+        Self { vectors: Vec::with_capacity(pieces.len().min(VECTORS_MAX)), pieces, header }
+    }
+
+    /// Describes what is left from `offset` of piece `first` on, as far as one call takes it; how many bytes that is.
+    fn describe(&mut self, first: usize, offset: usize) -> usize {
+        self.vectors.clear();
+        let mut skip = offset;
+        for piece in &self.pieces[first..] {
+            if self.vectors.len() == VECTORS_MAX {
+                break;
+            }
+            let rest = &piece[skip..];
+            skip = 0;
+            if !rest.is_empty() {
+                self.vectors
+                    .push(libc::iovec { iov_base: rest.as_ptr().cast_mut().cast(), iov_len: rest.len() });
+            }
+        }
+        self.header.msg_iov =
+            if self.vectors.is_empty() { ptr::null_mut() } else { self.vectors.as_mut_ptr() };
+        self.header.msg_iovlen = self.vectors.len();
+        self.vectors.iter().map(|vector| vector.iov_len).sum()
+    }
+
+    /// Where the rest begins after `sent` more bytes.
+    fn skip(&self, mut piece: usize, mut offset: usize, mut sent: usize) -> (usize, usize) {
+        while sent > 0 {
+            let rest = self.pieces[piece].len() - offset;
+            if sent < rest {
+                return (piece, offset + sent);
+            }
+            sent -= rest;
+            offset = 0;
+            piece += 1;
+        }
+        (piece, offset)
+    }
+}
