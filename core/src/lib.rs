@@ -6,6 +6,7 @@ pub mod config;
 pub mod content;
 pub mod date;
 pub mod domain_list;
+pub mod dns;
 pub mod dsn;
 pub mod envelope;
 pub mod header;
