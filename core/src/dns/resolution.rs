@@ -201,8 +201,8 @@ impl Resolution {
         let mut resolution = Resolution {
             next_hop,
             options,
-            // xorshift must not start at 0.
-            random: random | 1,
+            // Spreads small seeds over all bits (the golden ratio's); xorshift must not start at 0.
+            random: random.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
             candidates: Vec::new(),
             open: Vec::new(),
             ttl: u32::MAX,

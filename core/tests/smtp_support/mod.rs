@@ -19,15 +19,18 @@ pub struct Dialogue {
     out: Vec<u8>,
 }
 
+/// The server that every test talks to.
+pub fn peer() -> PeerName {
+    PeerName { host: String::from("mx.example.org"), address: String::from("192.0.2.1"), port: 25 }
+}
+
 pub fn rcpt(address: &str) -> MailRecipient<'_> {
     MailRecipient { address, ..MailRecipient::default() }
 }
 
 impl Dialogue {
     pub fn new(settings: ClientSettings) -> Dialogue {
-        let peer =
-            PeerName { host: String::from("mx.example.org"), address: String::from("192.0.2.1"), port: 25 };
-        Dialogue { session: Session::new(Rc::new(settings), peer), last: Event::NeedInput, out: Vec::new() }
+        Dialogue { session: Session::new(Rc::new(settings), peer()), last: Event::NeedInput, out: Vec::new() }
     }
 
     pub fn ready(greeting: &str) -> Dialogue {
