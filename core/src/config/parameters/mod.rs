@@ -2,12 +2,19 @@
 //!
 //! A parameter is one entry in one of these files; its typed name, its default, the report and the document follow.
 
+mod access;
 mod cleanup;
 mod general;
+mod lmtp;
+mod local;
+mod postscreen;
 mod qmgr;
 mod ringpost;
+mod service;
 mod smtp;
 mod smtpd;
+mod tls;
+mod verify;
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -16,17 +23,37 @@ use super::parameter::Parameter;
 
 /// The typed names of all parameters.
 pub mod names {
+    pub use super::access::names::*;
     pub use super::cleanup::names::*;
     pub use super::general::names::*;
+    pub use super::lmtp::names::*;
+    pub use super::local::names::*;
+    pub use super::postscreen::names::*;
     pub use super::qmgr::names::*;
     pub use super::ringpost::names::*;
+    pub use super::service::names::*;
     pub use super::smtp::names::*;
     pub use super::smtpd::names::*;
+    pub use super::tls::names::*;
+    pub use super::verify::names::*;
 }
 
 /// The parts of the table.
-const PARTS: [&[Parameter]; 6] =
-    [cleanup::TABLE, general::TABLE, qmgr::TABLE, ringpost::TABLE, smtp::TABLE, smtpd::TABLE];
+const PARTS: [&[Parameter]; 13] = [
+    access::TABLE,
+    cleanup::TABLE,
+    general::TABLE,
+    lmtp::TABLE,
+    local::TABLE,
+    postscreen::TABLE,
+    qmgr::TABLE,
+    ringpost::TABLE,
+    service::TABLE,
+    smtp::TABLE,
+    smtpd::TABLE,
+    tls::TABLE,
+    verify::TABLE,
+];
 
 /// Every parameter, by subsystem.
 pub fn table() -> impl Iterator<Item = &'static Parameter> {
