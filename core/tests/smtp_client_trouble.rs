@@ -198,6 +198,17 @@ fn a_kept_connection_that_died_says_that_nothing_was_answered() {
 }
 
 #[test]
+fn a_refused_reset_never_bounces_the_mail_behind_it() {
+    let mut dialogue = Dialogue::ready(GREETING_PIPELINING);
+    dialogue.begin("s@x", &["a@b"]);
+    dialogue.server("550 5.7.1 no\r\n503 no\r\n503 no\r\n");
+    assert!(dialogue.begin("t@x", &["a@b", "c@d"]).starts_with("RSET\r\n"));
+    assert_eq!(dialogue.server("502 5.5.1 unknown command\r\n"), Event::Broken);
+    let text = format!("host {HOST} said: 502 5.5.1 unknown command (in reply to RSET command)");
+    assert_all(&dialogue, ResultKind::Deferred, "4.5.0", &text, false);
+}
+
+#[test]
 fn lmtp_recipients_that_have_their_reply_keep_it() {
     let settings = ClientSettings { protocol: Protocol::Lmtp, ..ClientSettings::default() };
     let mut dialogue = Dialogue::new(settings);

@@ -408,16 +408,14 @@ impl Session {
             State::Hello(hello) => self.hello(hello, reply, out),
             State::Commands => self.command_reply(reply, out),
             State::Dot => self.dot_reply(reply),
-            State::EmptyDot if reply.code == 421 || reply.class() == 3 => {
-                self.refused_whole(reply, "end of DATA command", false)
-            }
+            State::EmptyDot if reply.code == 421 || reply.class() == 3 => self.refused_whole(reply, DOT),
             State::EmptyDot => self.finish(false),
             State::Probe if reply.class() == 2 => {
                 self.state = State::Idle;
                 self.reset_first = false;
                 Event::Ready
             }
-            State::Probe => self.refused_whole(reply, "RSET command", true),
+            State::Probe => self.reset_refused(reply),
             State::Idle => self.refused_to_talk(reply, true),
             State::Content | State::Quit | State::Over => unreachable!("handled above or closed"),
         }
@@ -474,14 +472,12 @@ impl Session {
     fn command_reply(&mut self, reply: &Reply<'_>, out: &mut Vec<u8>) -> Event {
         let kind = self.commands.kind(self.answered).expect("only commands that were sent are answered");
         if reply.code == 421 || !fits(kind, reply.class()) {
-            return self.refused_whole(reply, request_text(kind), false);
+            return self.refused_whole(reply, request_text(kind));
         }
         self.answered += 1;
         let positive = reply.class() < 4;
         match kind {
-            CommandKind::Reset if !positive => {
-                return self.refused_whole(reply, request_text(kind), false);
-            }
+            CommandKind::Reset if !positive => return self.reset_refused(reply),
             CommandKind::Reset => {}
             CommandKind::Mail if !positive => {
                 self.mail_refused = true;
@@ -530,11 +526,7 @@ impl Session {
 
     /// A reply while the content is still being sent: a refusal may come early, an acceptance cannot.
     fn early_answer(&mut self, reply: &Reply<'_>) -> Event {
-        if reply.class() < 4 {
-            self.protocol_error(self.stage())
-        } else {
-            self.refused_whole(reply, DOT, false)
-        }
+        if reply.class() < 4 { self.protocol_error(self.stage()) } else { self.refused_whole(reply, DOT) }
     }
 
     fn dot_reply(&mut self, reply: &Reply<'_>) -> Event {
@@ -543,7 +535,7 @@ impl Session {
             return self.early_answer(reply);
         }
         if reply.class() == 3 || reply.code == 421 {
-            return self.refused_whole(reply, DOT, false);
+            return self.refused_whole(reply, DOT);
         }
         let verdict = match reply.class() {
             2 => self.results.verdict(&NewVerdict {
@@ -588,7 +580,7 @@ impl Session {
     }
 
     /// A reply after which the connection is of no use: 421, or one that cannot answer what was asked.
-    fn refused_whole(&mut self, reply: &Reply<'_>, request: &str, trouble: bool) -> Event {
+    fn refused_whole(&mut self, reply: &Reply<'_>, request: &str) -> Event {
         let (status, prefix) = match reply.status() {
             Some(status) if status.class() != Class::Success => (status, ""),
             _ => (Status::persistent(5, 0), "Protocol error: "),
@@ -597,8 +589,17 @@ impl Session {
         self.break_off(&NewVerdict {
             reply: Some(reply.text),
             after: &[" (in reply to ", request, ")"],
-            trouble,
             ..NewVerdict::failed(status, &[prefix, "host ", &peer, " said: "])
+        })
+    }
+
+    /// A server that refuses RSET says nothing about the mail: even a 5xx only defers it.
+    fn reset_refused(&mut self, reply: &Reply<'_>) -> Event {
+        let peer = self.peer_text.clone();
+        self.break_off(&NewVerdict {
+            reply: Some(reply.text),
+            after: &[" (in reply to RSET command)"],
+            ..NewVerdict::failed(Status::persistent(5, 0), &["host ", &peer, " said: "])
         })
     }
 
