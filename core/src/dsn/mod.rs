@@ -10,8 +10,10 @@
 
 mod notice;
 mod status;
+mod xtext;
 
 pub use notice::{
     Notice, NoticeKind, NoticeOptions, Original, ReportedMail, ReportedRecipient, header_bytes,
 };
 pub use status::{Class, Status};
+pub use xtext::decode_xtext;
