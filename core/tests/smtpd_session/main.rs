@@ -1,0 +1,51 @@
+//! The SMTP server session, through its public door: every dialogue of `tests/transcripts`, and hostile input.
+
+#![allow(clippy::disallowed_methods, reason = "the dialogues are read from their files")]
+
+mod hostile_input;
+mod server;
+mod transcript;
+
+use std::fs;
+
+use transcript::{Cut, Transcript, directory, parse, play};
+
+fn all() -> Vec<Transcript> {
+    let mut transcripts = Vec::new();
+    for entry in fs::read_dir(directory()).expect("the transcripts are there") {
+        let path = entry.expect("an entry").path();
+        if path.extension().is_some_and(|extension| extension == "smtp") {
+            let text = fs::read_to_string(&path).expect("a text file");
+            transcripts.push(parse(&path.file_stem().expect("a name").to_string_lossy(), &text));
+        }
+    }
+    assert!(transcripts.len() >= 60, "only {} transcripts", transcripts.len());
+    transcripts
+}
+
+fn play_all(cut: Cut, wanted: impl Fn(&Transcript) -> bool) {
+    let failures: Vec<String> =
+        all().iter().filter(|t| wanted(t)).filter_map(|t| play(t, cut).err()).collect();
+    assert!(failures.is_empty(), "{} failed:\n{}", failures.len(), failures.join("\n"));
+}
+
+#[test]
+fn each_dialogue_goes_as_written() {
+    play_all(Cut::Whole, |_| true);
+}
+
+#[test]
+fn each_dialogue_goes_the_same_when_every_byte_comes_alone() {
+    play_all(Cut::EveryByte, |transcript| !transcript.whole_only);
+}
+
+#[test]
+fn a_wrong_expectation_is_noticed() {
+    let right = "S: 220 mx.example ESMTP Postfix\nC: NOOP\nS: 250 2.0.0 Ok\nC: QUIT\nS: 221 2.0.0 Bye\nE:\n";
+    assert_eq!(play(&parse("right", right), Cut::Whole), Ok(()));
+    for (old, new) in [("2.0.0 Ok", "2.0.0 ok"), ("E:\n", ""), ("S: 221 2.0.0 Bye\n", ""), ("C: NOOP\n", "")]
+    {
+        let wrong = right.replace(old, new);
+        assert!(play(&parse("wrong", &wrong), Cut::Whole).is_err(), "{wrong}");
+    }
+}
