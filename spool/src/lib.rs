@@ -1,13 +1,26 @@
 //! ringpost-spool: the log-structured queue store.
 
+mod account;
+mod append;
+mod commit;
+mod compaction;
 pub mod disk;
 mod error;
 mod figures;
+mod frame;
+mod index;
+pub mod inspect;
+mod load;
 mod lock;
 mod message;
 mod options;
+mod record;
+mod recovery;
+mod scan;
 mod segment;
+mod signal;
 mod spool;
+mod upkeep;
 
 pub use disk::Disk;
 pub use error::{LoadError, OpenError, StoreError};

@@ -1,0 +1,501 @@
+//! Compaction: copies what is live in a thin segment to the head, so that the segment can be retired.
+//!
+//! Receives: sealed segments with a small live share. Sends: copies, through the ordinary commits. Limits: a share of
+//! the disk's time ([`SpoolOptions::compaction_percent`](crate::SpoolOptions)), one segment at a time. On failure: the
+//! segment stays as it is; copies that were made are as good as the originals.
+
+use crate::{
+    ChunkRef, Disk, LoadError,
+    account::State,
+    append::{Writer, blank_entry},
+    disk::{AlignedBuffer, DiskFile},
+    frame::{FRAME_HEADER_BYTES, Kind},
+    load::{FrameRead, ReadError},
+    message::MessageId,
+    record::{self, CHAIN_HEAD_BYTES, Cut, MessageHead, STATE_HELD},
+    scan,
+    segment::{ENTRY_CHUNKED, ENTRY_COPY, Entry, Location, Phase, Trailer},
+    spool::{Inner, Waiter},
+};
+use std::{io, rc::Rc, time::Duration};
+
+/// How often a copy is tried again because the message changed while it was read.
+const CHANGES_MAX: u32 = 8;
+
+/// Why draining a segment stopped.
+enum Stop {
+    /// Something must be left in it: a damaged record, a reader, the disk. Try again later, if at all.
+    Later,
+    Io(io::Error),
+}
+
+impl From<io::Error> for Stop {
+    fn from(error: io::Error) -> Self {
+        Stop::Io(error)
+    }
+}
+
+impl<D: Disk> Inner<D> {
+    /// Drains and retires one segment, if one is worth it. `Ok(false)` if none is.
+    pub(crate) async fn compact_one(&self) -> io::Result<bool> {
+        let Some(number) = self.state.borrow().victim() else { return Ok(false) };
+        match self.drain(number).await {
+            Ok(kept) => {
+                if self.barrier(Waiter::Upkeep).await.is_err() {
+                    return Ok(true);
+                }
+                self.let_go(number, kept).await?;
+                Ok(true)
+            }
+            Err(Stop::Later) => Ok(false),
+            Err(Stop::Io(error)) => Err(error),
+        }
+    }
+
+    /// A drained segment leaves the log: retired, or cut down to its damaged messages.
+    async fn let_go(&self, number: u32, kept: Vec<u64>) -> io::Result<()> {
+        let pinned = self.state.borrow().segments.get(&number).is_some_and(|segment| segment.pinned);
+        if kept.is_empty() && !pinned {
+            // The upkeep loop retires it: it is dead now, unless it is being read.
+            let mut state = self.state.borrow_mut();
+            if !state.must_drain.contains(&number) {
+                state.must_drain.push(number);
+            }
+            return Ok(());
+        }
+        let cut = Cut { segment: number, end: 0, keep: kept };
+        {
+            let mut state = self.state.borrow_mut();
+            if !state.place(cut.payload_bytes(), Writer::Urgent) {
+                return Ok(());
+            }
+            if let Some(segment) = state.segments.get_mut(&number) {
+                segment.cut = Some(cut.clone());
+            }
+            state.append_cut(&cut);
+        }
+        if self.barrier(Waiter::Upkeep).await.is_ok() {
+            let mut state = self.state.borrow_mut();
+            state.must_drain.retain(|&other| other != number);
+            if let Some(segment) = state.segments.get_mut(&number) {
+                segment.phase = Phase::Kept;
+            }
+        }
+        Ok(())
+    }
+
+    /// Copies everything live out of a segment. Returns the damaged messages that stay in it.
+    async fn drain(&self, number: u32) -> Result<Vec<u64>, Stop> {
+        let entries = self.entries_of(number).await?;
+        // From the first copy on there are two records of a message: nothing else may be retired until this one is.
+        {
+            let mut state = self.state.borrow_mut();
+            if !state.must_drain.contains(&number) {
+                state.must_drain.push(number);
+            }
+        }
+        let mut kept: Vec<u64> = Vec::new();
+        for entry in entries {
+            if self.state.borrow().closing {
+                return Err(Stop::Later);
+            }
+            let started_ns = self.disk.now_ns();
+            let id = MessageId::from_bits(entry.id);
+            let copied = match entry.kind {
+                Kind::Message => self.move_message(id, number, &entry).await?,
+                Kind::Outcome | Kind::Retry | Kind::Hold | Kind::Release => {
+                    self.move_chain(id, number).await?
+                }
+                Kind::Chunk => self.move_chunks(id, number).await?,
+                Kind::Remove | Kind::Cut => self.move_grave(number, &entry).await?,
+                Kind::Seal | Kind::Commit => Moved::Nothing,
+            };
+            match copied {
+                Moved::Nothing => {}
+                Moved::Bytes(bytes) => {
+                    self.state.borrow_mut().counters.compacted_bytes += bytes;
+                    self.pace(started_ns).await;
+                }
+                Moved::Stays => {
+                    if !kept.contains(&entry.id) {
+                        kept.push(entry.id);
+                    }
+                }
+            }
+        }
+        Ok(kept)
+    }
+
+    /// Waits so long that copying takes no more than its share of the time; not when room is short.
+    async fn pace(&self, started_ns: u64) {
+        let (percent, urgent) = {
+            let state = self.state.borrow();
+            let options = state.options();
+            (u64::from(options.compaction_percent), !state.has_room(2 * options.segment_bytes))
+        };
+        if urgent || percent >= 100 {
+            return;
+        }
+        let busy_ns = self.disk.now_ns().saturating_sub(started_ns);
+        let rest_ns = (busy_ns * (100 - percent) / percent).min(100_000_000);
+        if rest_ns > 0 {
+            self.disk.sleep(Duration::from_nanos(rest_ns)).await;
+        }
+    }
+
+    /// The frames of a segment, from its footer or by scanning.
+    async fn entries_of(&self, number: u32) -> Result<Vec<Entry>, Stop> {
+        let _reading = self.reading(number).ok_or(Stop::Later)?;
+        let (file, header, phase, footer_offset, end) = {
+            let state = self.state.borrow();
+            let segment = state.segments.get(&number).ok_or(Stop::Later)?;
+            (Rc::clone(&segment.file), segment.header, segment.phase, segment.footer_offset, segment.end)
+        };
+        if phase == Phase::Sealed {
+            let wanted = (header.segment_bytes - footer_offset) as usize;
+            let (result, buffer) = file.read_at(footer_offset, AlignedBuffer::with_capacity(wanted)).await;
+            result?;
+            let trailer = Trailer { footer_offset, last_commit: 0, has_cuts: false };
+            if let Some(entries) = trailer.entries(&header, &buffer) {
+                return Ok(entries);
+            }
+        }
+        let commits = scan::scan(&*file, &header, end).await?;
+        Ok(commits.into_iter().flat_map(|commit| commit.entries.into_iter().chain(commit.damaged)).collect())
+    }
+
+    /// Waits for a place in the open commit.
+    async fn wait_for_place(&self, payload: usize) -> Result<(), Stop> {
+        loop {
+            let (room, seen) = {
+                let mut state = self.state.borrow_mut();
+                if state.closing || state.head.is_none() {
+                    return Err(Stop::Later);
+                }
+                if state.late.is_empty() && state.place(payload, Writer::Patient) {
+                    return Ok(());
+                }
+                if state.next.is_none() && state.pending.is_empty() {
+                    // No segment to go on in, and only upkeep, which is us, could make one.
+                    return Err(Stop::Later);
+                }
+                (Rc::clone(&state.room), state.room.seen())
+            };
+            room.after(seen).await;
+        }
+    }
+
+    async fn read_for_move(
+        &self,
+        id: MessageId,
+        at: Location,
+        length: Option<u32>,
+    ) -> Result<Option<FrameRead>, Stop> {
+        match self.read_frame(at, length).await {
+            Ok(frame) => Ok(Some(frame)),
+            Err(ReadError::Io(_)) => Ok(None),
+            Err(ReadError::Gone) => Err(Stop::Later),
+            Err(ReadError::Damaged) => {
+                let told = self.read_failed(id, at, ReadError::Damaged);
+                debug_assert!(!matches!(told, LoadError::Failed(_)));
+                Ok(None)
+            }
+        }
+    }
+
+    async fn move_message(&self, id: MessageId, number: u32, entry: &Entry) -> Result<Moved, Stop> {
+        let here = Location { segment: number, eighth: entry.eighth };
+        match self.state.borrow().index.find(id) {
+            Some(known) if known.message == here && known.corrupt() => return Ok(Moved::Stays),
+            Some(known) if known.message == here => {}
+            _ => return Ok(Moved::Nothing),
+        }
+        let Some(frame) = self.read_for_move(id, here, Some(entry.length)).await? else {
+            return Ok(Moved::Stays);
+        };
+        self.copy_message(id, here, &frame, None).await
+    }
+
+    /// Copies a Message record to the head, with other chunks if they have moved.
+    async fn copy_message(
+        &self,
+        id: MessageId,
+        from: Location,
+        frame: &FrameRead,
+        chunks: Option<&[ChunkRef]>,
+    ) -> Result<Moved, Stop> {
+        let payload = frame.payload();
+        let Some(head) = MessageHead::read(payload) else { return Ok(Moved::Stays) };
+        self.wait_for_place(payload.len()).await?;
+        let mut state = self.state.borrow_mut();
+        let Some(known) = state.index.find(id).filter(|known| known.message == from) else {
+            return Ok(Moved::Nothing);
+        };
+        let (due_at_s, held) = (known.due_at_s, known.held());
+        let mut copy = blank_entry(Kind::Message, id.bits());
+        let held_bit = if held { STATE_HELD } else { 0 };
+        copy.due_at_s = due_at_s;
+        copy.extra = head.content_bytes;
+        copy.state = held_bit as u8 | ENTRY_COPY | if head.chunk_count > 0 { ENTRY_CHUNKED } else { 0 };
+        let (location, _) = state.append(&mut copy, |out| {
+            record::put_message_copy(out, payload, from, due_at_s, held_bit, chunks);
+        });
+        state.message_at(location.segment, &copy);
+        if chunks.is_some() && from.segment != location.segment {
+            state.add_stale(id, from.segment);
+        }
+        Ok(Moved::Bytes(copy.frame_bytes()))
+    }
+
+    /// Writes a message's notes again as one Retry, if any of them lies in the segment.
+    async fn move_chain(&self, id: MessageId, number: u32) -> Result<Moved, Stop> {
+        for _ in 0..CHANGES_MAX {
+            let note = {
+                let state = self.state.borrow();
+                let Some(known) = state.index.find(id) else { return Ok(Moved::Nothing) };
+                if !state.chain_touches(id, number) {
+                    return Ok(Moved::Nothing);
+                }
+                if known.corrupt() {
+                    return Ok(Moved::Stays);
+                }
+                known.note
+            };
+            self.settled(note).await?;
+            let notes = match self.read_chain(id, note).await {
+                Ok(Some(notes)) => notes,
+                Ok(None) => continue,
+                Err(LoadError::Corrupt(_)) => return Ok(Moved::Stays),
+                Err(LoadError::Unknown(_)) => return Ok(Moved::Nothing),
+                Err(LoadError::Failed(_)) => return Ok(Moved::Stays),
+            };
+            let payload = CHAIN_HEAD_BYTES + notes.iter().map(|note| note.len() + 4).sum::<usize>();
+            if payload > self.state.borrow().payload_bytes_max() {
+                // Together they are too long for one record.
+                return Ok(Moved::Stays);
+            }
+            self.wait_for_place(payload).await?;
+            let mut state = self.state.borrow_mut();
+            match state.index.find(id) {
+                None => return Ok(Moved::Nothing),
+                Some(known) if known.note != note => continue,
+                Some(_) => {}
+            }
+            state.append_chain(Kind::Retry, id, &notes);
+            return Ok(Moved::Bytes((FRAME_HEADER_BYTES + payload) as u64));
+        }
+        Err(Stop::Later)
+    }
+
+    /// Waits until a record is durable, so that it can be read.
+    async fn settled(&self, location: Location) -> Result<(), Stop> {
+        loop {
+            let (progress, seen) = {
+                let state = self.state.borrow();
+                if state.is_settled(location).unwrap_or(true) {
+                    return Ok(());
+                }
+                if state.commits_ended || state.head.is_none() {
+                    return Err(Stop::Later);
+                }
+                (Rc::clone(&state.progress), state.progress.seen())
+            };
+            progress.after(seen).await;
+        }
+    }
+
+    /// Moves all of a message's chunks that lie in the segment, and then its Message record, which names them.
+    async fn move_chunks(&self, id: MessageId, number: u32) -> Result<Moved, Stop> {
+        let (from, length) = {
+            let state = self.state.borrow();
+            let Some(known) = state.index.find(id) else { return Ok(Moved::Nothing) };
+            let here = state
+                .index
+                .sprawls
+                .get(&id)
+                .is_some_and(|sprawl| sprawl.chunks.iter().any(|extent| extent.segment == number));
+            if !here {
+                return Ok(Moved::Nothing);
+            }
+            if known.corrupt() {
+                return Ok(Moved::Stays);
+            }
+            (known.message, known.length)
+        };
+        self.settled(from).await?;
+        let Some(frame) = self.read_for_move(id, from, Some(length)).await? else { return Ok(Moved::Stays) };
+        let chunks = MessageHead::read(frame.payload()).and_then(|head| head.chunks(id, frame.payload()));
+        let Some(mut chunks) = chunks else {
+            return Err(Stop::Later);
+        };
+        let mut bytes = 0;
+        let mut copies: Vec<ChunkRef> = Vec::new();
+        for chunk in chunks.iter_mut().filter(|chunk| chunk.location.segment == number) {
+            match self.copy_chunk(chunk).await {
+                Ok(Some(copy)) => {
+                    bytes += crate::account::chunk_frame_bytes(&copy);
+                    chunk.location = copy.location;
+                    copies.push(copy);
+                }
+                Ok(None) => {
+                    self.state.borrow_mut().abandon(&copies);
+                    return Ok(Moved::Stays);
+                }
+                Err(stop) => {
+                    self.state.borrow_mut().abandon(&copies);
+                    return Err(stop);
+                }
+            }
+        }
+        // The copies must be durable before a record names them.
+        if self.barrier(Waiter::Upkeep).await.is_err() {
+            self.state.borrow_mut().abandon(&copies);
+            return Err(Stop::Later);
+        }
+        let moved = match self.copy_message(id, from, &frame, Some(&chunks)).await {
+            Ok(Moved::Bytes(more)) => more,
+            Ok(other) => {
+                self.state.borrow_mut().abandon(&copies);
+                return Ok(other);
+            }
+            Err(stop) => {
+                self.state.borrow_mut().abandon(&copies);
+                return Err(stop);
+            }
+        };
+        self.hand_over(id, &chunks, copies).await?;
+        Ok(Moved::Bytes(bytes + moved))
+    }
+
+    /// The new Message record is in the open commit. Once it is durable the old chunks are dead; if it fails, the
+    /// new ones are.
+    async fn hand_over(&self, id: MessageId, chunks: &[ChunkRef], copies: Vec<ChunkRef>) -> Result<(), Stop> {
+        if self.barrier(Waiter::Upkeep).await.is_err() {
+            self.state.borrow_mut().abandon(&copies);
+            return Err(Stop::Later);
+        }
+        let mut state = self.state.borrow_mut();
+        let Some(sprawl) = state.index.sprawls.get_mut(&id) else {
+            state.abandon(&copies);
+            return Ok(());
+        };
+        for extent in std::mem::take(&mut sprawl.chunks) {
+            state.live_sub(extent.segment, extent.bytes);
+        }
+        // The chunks that stayed are counted again; the copies were counted when they were written.
+        for chunk in chunks {
+            if copies.iter().all(|copy| copy.location != chunk.location) {
+                state.live_add(chunk.location.segment, crate::account::chunk_frame_bytes(chunk));
+            }
+        }
+        for copy in &copies {
+            if let Some(segment) = state.segments.get_mut(&copy.location.segment) {
+                segment.unattached = segment.unattached.saturating_sub(1);
+            }
+        }
+        state.set_chunk_extents(id, chunks);
+        Ok(())
+    }
+
+    /// Copies one chunk to the head. `None` if it is damaged.
+    async fn copy_chunk(&self, chunk: &ChunkRef) -> Result<Option<ChunkRef>, Stop> {
+        let Some(frame) = self.read_for_move(chunk.id, chunk.location, Some(chunk.bytes)).await? else {
+            return Ok(None);
+        };
+        self.wait_for_place(frame.payload().len()).await?;
+        let mut state = self.state.borrow_mut();
+        let mut entry = blank_entry(Kind::Chunk, chunk.id.bits());
+        let (location, _) = state.append(&mut entry, |out| out.extend_from_slice(frame.payload()));
+        if let Some(segment) = state.segments.get_mut(&location.segment) {
+            segment.unattached += 1;
+        }
+        state.live_add(location.segment, entry.frame_bytes());
+        Ok(Some(ChunkRef { location, ..chunk.clone() }))
+    }
+
+    /// Carries a tombstone or a cut forward while the segment that it is about is on disk.
+    async fn move_grave(&self, number: u32, entry: &Entry) -> Result<Moved, Stop> {
+        let target = entry.extra as u32;
+        if target == number || !self.state.borrow().segments.contains_key(&target) {
+            return Ok(Moved::Nothing);
+        }
+        if entry.kind == Kind::Remove {
+            self.wait_for_place(record::REMOVE_BYTES).await?;
+            self.state.borrow_mut().append_remove(MessageId::from_bits(entry.id), target);
+        } else {
+            let cut = self.state.borrow().segments.get(&target).and_then(|about| about.cut.clone());
+            let Some(cut) = cut else { return Ok(Moved::Nothing) };
+            self.wait_for_place(cut.payload_bytes()).await?;
+            self.state.borrow_mut().append_cut(&cut);
+        }
+        self.state.borrow_mut().unbury_moved(number, target, entry.frame_bytes());
+        Ok(Moved::Bytes(entry.frame_bytes()))
+    }
+}
+
+/// What moving one frame came to.
+enum Moved {
+    Nothing,
+    Bytes(u64),
+    /// Damaged, unreadable or too long to be merged: a Cut keeps it where it is.
+    Stays,
+}
+
+impl<F> State<F> {
+    /// The segment to drain next, if any.
+    fn victim(&self) -> Option<u32> {
+        let can = |number: u32| {
+            self.segments.get(&number).is_some_and(|segment| {
+                matches!(segment.phase, Phase::Sealed | Phase::Ended)
+                    && segment.unattached == 0
+                    && segment.live_bytes > 0
+            })
+        };
+        if !self.must_drain.is_empty() {
+            return self.must_drain.iter().copied().find(|&number| can(number));
+        }
+        let (mut sealed_bytes, mut live_bytes) = (0, 0);
+        for (&number, segment) in &self.segments {
+            if self.head != Some(number) {
+                sealed_bytes += segment.header.segment_bytes;
+                live_bytes += segment.live_bytes;
+            }
+        }
+        let slack = u64::from(self.options.slack_segments) * self.options.segment_bytes;
+        let short = !self.has_room(2 * self.options.segment_bytes);
+        if sealed_bytes <= 2 * live_bytes + slack && !short {
+            return None;
+        }
+        let percent = if short { 90 } else { u64::from(self.options.compact_below_percent) };
+        self.segments
+            .iter()
+            .filter(|&(&number, segment)| {
+                can(number)
+                    && !segment.pinned
+                    && segment.live_bytes * 100 < segment.header.segment_bytes * percent
+            })
+            .min_by_key(|&(&number, segment)| (segment.live_bytes, number))
+            .map(|(&number, _)| number)
+    }
+
+    /// Whether a live note of the message lies in the segment.
+    fn chain_touches(&self, id: MessageId, number: u32) -> bool {
+        let Some(known) = self.index.find(id) else { return false };
+        if known.note.segment == number && known.chain_bytes() > 0 {
+            return true;
+        }
+        self.index
+            .sprawls
+            .get(&id)
+            .is_some_and(|sprawl| sprawl.notes.iter().any(|extent| extent.segment == number))
+    }
+
+    /// A tombstone or cut was copied out of `holder`.
+    fn unbury_moved(&mut self, holder: u32, target: u32, bytes: u64) {
+        let Some(about) = self.segments.get_mut(&target) else { return };
+        let Some(grave) = about.graves.iter_mut().find(|grave| grave.0 == holder) else { return };
+        let freed = grave.1.min(bytes);
+        grave.1 -= freed;
+        self.live_sub(holder, freed);
+    }
+}
