@@ -449,6 +449,111 @@ fn datagrams_go_and_come_with_their_sender() {
     });
 }
 
+/// Streams that are read slowly, given up on, dropped halfway, through few buffers: what arrives is right, and nothing
+/// stays behind.
+#[test]
+fn a_storm_of_dropped_streams_and_futures_leaves_nothing_behind() {
+    for seed in 1..=4u64 {
+        with(16, async |handle| {
+            let state = Rc::new(Cell::new(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
+            let random = move |below: u64| {
+                // xorshift64, so that a failing seed repeats its choices.
+                let mut x = state.get();
+                x ^= x << 13;
+                x ^= x >> 7;
+                x ^= x << 17;
+                state.set(x);
+                x % below
+            };
+            let before = handle.figures().in_flight;
+            let running = Rc::new(Cell::new(0));
+            for n in 0..60 {
+                let (client, server) = pair(&handle).await;
+                let (random, again) = (random.clone(), handle.clone());
+                let (random_too, again_too) = (random.clone(), handle.clone());
+                running.set(running.get() + 2);
+                let (one, two) = (running.clone(), running.clone());
+                handle.spawn(async move {
+                    let whole = pattern(1 << 18, n);
+                    let mut sent = 0;
+                    while sent < whole.len() && random(40) != 0 {
+                        let bytes = (1 + random(20_000) as usize).min(whole.len() - sent);
+                        let limit = Duration::from_millis(random(30));
+                        let piece = whole[sent..sent + bytes].to_vec();
+                        match again.timeout(limit, client.send(piece)).await {
+                            Ok((Ok(()), _)) => sent += bytes,
+                            Ok((Err(_), _)) | Err(_) => break,
+                        }
+                    }
+                    one.set(one.get() - 1);
+                });
+                handle.spawn(async move {
+                    let whole = pattern(1 << 18, n);
+                    let mut read = 0;
+                    while random_too(60) != 0 {
+                        if random_too(10) == 0 {
+                            again_too.sleep(Duration::from_millis(random_too(15))).await;
+                        }
+                        let limit = Duration::from_millis(random_too(3));
+                        match again_too.timeout(limit, server.recv()).await {
+                            Err(_) => continue,
+                            Ok(Err(_)) => break,
+                            Ok(Ok(chunk)) if chunk.is_empty() => break,
+                            Ok(Ok(chunk)) => {
+                                assert!(*chunk == whole[read..read + chunk.len()], "seed {seed}, stream {n}");
+                                read += chunk.len();
+                            }
+                        }
+                    }
+                    two.set(two.get() - 1);
+                });
+            }
+            settle(&handle, || running.get() == 0).await;
+            settle(&handle, || handle.figures().in_flight == before).await;
+            let figures = handle.figures();
+            assert_eq!((figures.orphans, figures.leased_buffers, figures.timers), (0, 0, 0), "seed {seed}");
+        });
+    }
+}
+
+#[test]
+fn the_end_of_a_reactor_cancels_and_reaps_everything() {
+    let handle = with(16, async |handle| {
+        let listener = listen(&handle);
+        for n in 0..50 {
+            let client = connect(&handle, &listener).await;
+            let server = listener.accept().await.unwrap();
+            let again = handle.clone();
+            handle.spawn(async move {
+                client.send(vec![0; 64 << 20]).await.0.unwrap();
+            });
+            handle.spawn(async move {
+                let chunk = server.recv().await.unwrap();
+                if n % 2 == 0 {
+                    // Keeps a lease, and leaves the rest unread.
+                    again.sleep(Duration::from_secs(3600)).await;
+                }
+                drop(chunk);
+                server.recv().await.unwrap();
+                server.recv().await.unwrap();
+                again.sleep(Duration::from_secs(3600)).await;
+            });
+            let udp = handle.udp("127.0.0.1:0".parse().unwrap()).unwrap();
+            handle.spawn(async move {
+                udp.recv_from().await.unwrap();
+            });
+        }
+        handle.spawn(async move {
+            listener.accept().await.unwrap();
+        });
+        handle.sleep(Duration::from_millis(10)).await;
+        assert!(handle.figures().in_flight > 100);
+        handle.clone()
+    });
+    let figures = handle.figures();
+    assert_eq!((figures.in_flight, figures.orphans, figures.leased_buffers, figures.timers), (0, 0, 0, 0));
+}
+
 #[test]
 fn ten_thousand_idle_connections_hold_no_buffer() {
     // As many as the limit of open files allows, two descriptors each.
