@@ -2,13 +2,22 @@
 //!
 //! - **Owns** the ring, the slots, the buffers, the tasks, the timers of one thread; all behind [`Core`], which every
 //!   handle shares.
+//! - `reactor/kernel.rs` has the ring itself, `reactor/figures.rs` what is counted.
 //! - A **turn**: ready tasks; then those that wait for the end of the turn; receives that starved; one system call,
 //!   which blocks only if nothing can run; completions; the clock; timers; what other threads left.
-//! - **Limits**: the tasks', the timers', and as many operations as there are tasks and connections. An operation that
-//!   finds the submission queue full waits in `overflow`, in order.
-//! - **On failure**: EINTR, EBUSY, EAGAIN and ETIME of the system call mean another turn; any other answer is a broken
-//!   invariant of ours.
+//! - **Limits**: the tasks', the timers', and as many operations as there are tasks and connections.
+//! - **On failure**: see `reactor/kernel.rs`. The end of a reactor waits for the kernel to give up every operation; a write to a
+//!   disk that does not answer holds it up.
 
+mod figures;
+mod kernel;
+
+pub use figures::Figures;
+
+use self::{
+    figures::{Counters, add},
+    kernel::{Batch, Completion, Kernel, Wait},
+};
 use crate::{
     buffers::Buffers,
     handle::Handle,
@@ -22,7 +31,7 @@ use crate::{
     timer::Wheel,
     trace::{Kind, Trace},
 };
-use io_uring::{IoUring, cqueue, opcode, squeue, types};
+use io_uring::{cqueue, opcode, squeue, types};
 use rustix::time::{ClockId, clock_gettime};
 use slab::Slab;
 use std::{
@@ -41,63 +50,6 @@ const REAP_PATIENCE: Duration = Duration::from_millis(100);
 
 const NANOS_PER_MS: u64 = 1_000_000;
 
-/// Counts since the start of a reactor.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Figures {
-    /// Turns of the loop.
-    pub turns: u64,
-    /// System calls that handed over submissions or waited.
-    pub enters: u64,
-    /// Operations given to the kernel.
-    pub submissions: u64,
-    /// Completions reaped; a multishot operation has many.
-    pub completions: u64,
-    /// Receives that found no free buffer and had to begin anew.
-    pub enobufs: u64,
-    /// Chunks that were copied to the heap because buffers were short and nobody was waiting for them.
-    pub spilled: u64,
-    /// Operations in flight now whose future was dropped.
-    pub orphans: u64,
-    /// Operations in flight now: waiting accepts and receives, connects, sends, writes.
-    pub in_flight: u64,
-    /// Receive buffers that hold bytes now.
-    pub leased_buffers: u64,
-    /// Timers set now.
-    pub timers: u64,
-    /// Trace lines that could not be written.
-    pub trace_lost: u64,
-}
-
-#[derive(Default)]
-pub(crate) struct Counters {
-    turns: Cell<u64>,
-    enters: Cell<u64>,
-    submissions: Cell<u64>,
-    completions: Cell<u64>,
-    enobufs: Cell<u64>,
-    spilled: Cell<u64>,
-    orphans: Cell<u64>,
-    in_flight: Cell<u64>,
-}
-
-fn add(counter: &Cell<u64>, count: u64) {
-    counter.set(counter.get() + count);
-}
-
-impl Counters {
-    pub(crate) fn orphan_made(&self) {
-        add(&self.orphans, 1);
-    }
-
-    pub(crate) fn enobufs(&self) {
-        add(&self.enobufs, 1);
-    }
-
-    pub(crate) fn spilled(&self) {
-        add(&self.spilled, 1);
-    }
-}
-
 /// What a completion's user data says: the class in the top byte, a number below.
 const CLASS_SHIFT: u32 = 56;
 const CLASS_SLOT: u64 = 0;
@@ -105,20 +57,6 @@ const CLASS_SLOT_SECOND: u64 = 1;
 const CLASS_CANCEL: u64 = 2;
 const CLASS_CLOSE: u64 = 3;
 const CLASS_BELL: u64 = 4;
-
-/// Submissions that belong together: linked ones must reach the kernel in one call.
-enum Batch {
-    One(squeue::Entry),
-    Linked([squeue::Entry; 2]),
-}
-
-/// A completion, copied out of the ring.
-#[derive(Clone, Copy)]
-struct Completion {
-    user_data: u64,
-    result: i32,
-    flags: u32,
-}
 
 /// What the trace says of an operation.
 #[derive(Clone, Copy)]
@@ -131,7 +69,7 @@ pub(crate) struct Note {
 /// Everything of one reactor; shared by all handles of its thread.
 pub(crate) struct Core {
     // Dropped first: the kernel lets go of all memory before the buffers go.
-    ring: RefCell<IoUring>,
+    kernel: Kernel,
     pub(crate) buffers: Buffers,
     pub(crate) slots: RefCell<Slab<Slot>>,
     pub(crate) tasks: Tasks,
@@ -144,7 +82,6 @@ pub(crate) struct Core {
     /// All streams, to find those that keep buffers when there are none left.
     pub(crate) streams: RefCell<Slab<Weak<StreamCore>>>,
     board: &'static Board,
-    overflow: RefCell<VecDeque<Batch>>,
     reaped: RefCell<Vec<Completion>>,
     bell_count: Box<UnsafeCell<u64>>,
     trace: Option<RefCell<Trace>>,
@@ -189,7 +126,7 @@ impl Core {
             .ok_or(StartError::TooMany)?;
         let now = read_clock();
         let core = Rc::new(Core {
-            ring: RefCell::new(ring),
+            kernel: Kernel::new(ring),
             buffers,
             slots: RefCell::default(),
             tasks: Tasks::new(number),
@@ -200,7 +137,6 @@ impl Core {
             starved: RefCell::default(),
             streams: RefCell::default(),
             board,
-            overflow: RefCell::default(),
             reaped: RefCell::default(),
             bell_count: Box::new(UnsafeCell::new(0)),
             trace,
@@ -403,64 +339,14 @@ impl Core {
         self.push(Batch::One(entry.user_data(CLASS_BELL << CLASS_SHIFT)));
     }
 
-    /// Puts submissions into the queue, or behind those that wait for room in it.
     fn push(&self, batch: Batch) {
-        let count = match batch {
-            Batch::One(_) => 1,
-            Batch::Linked(_) => 2,
-        };
-        add(&self.counters.submissions, count);
-        add(&self.counters.in_flight, count);
-        let mut overflow = self.overflow.borrow_mut();
-        if !overflow.is_empty() || !push_into(&mut self.ring.borrow_mut().submission(), &batch) {
-            overflow.push_back(batch);
-        }
+        self.counters.submitted(batch.len());
+        self.kernel.push(batch);
     }
 
-    /// Moves waiting submissions into the queue as far as it has room; whether some are left.
-    fn refill(&self) -> bool {
-        let mut overflow = self.overflow.borrow_mut();
-        if overflow.is_empty() {
-            return false;
-        }
-        let mut ring = self.ring.borrow_mut();
-        let mut queue = ring.submission();
-        while let Some(batch) = overflow.front() {
-            if !push_into(&mut queue, batch) {
-                return true;
-            }
-            overflow.pop_front();
-        }
-        false
-    }
-
-    /// Hands the queue to the kernel; waits for a completion if `wait` says so, at most that long.
     fn enter(&self, wait: Wait) {
-        let more = self.refill();
-        let mut ring = self.ring.borrow_mut();
-        let (want, limit) = match wait {
-            Wait::No => (0, None),
-            _ if more => (0, None),
-            Wait::Until(limit) => (1, limit),
-        };
-        if want == 0 {
-            let queue = ring.submission();
-            if queue.is_empty() && !queue.taskrun() && !queue.cq_overflow() {
-                return;
-            }
-        }
-        add(&self.counters.enters, 1);
-        let result = match limit {
-            None => ring.submit_and_wait(want),
-            Some(limit) => {
-                let limit = types::Timespec::from(limit);
-                ring.submitter().submit_with_args(want, &types::SubmitArgs::new().timespec(&limit))
-            }
-        };
-        match result.map_err(|error| error.raw_os_error()) {
-            // EBUSY, EAGAIN: the kernel is out of room or memory until completions are reaped.
-            Ok(_) | Err(Some(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN)) => {}
-            Err(errno) => panic!("the kernel does not know our ring any more (error {errno:?})"),
+        if self.kernel.enter(wait) {
+            add(&self.counters.enters, 1);
         }
     }
 
@@ -469,11 +355,7 @@ impl Core {
     /// Takes all completions out of the ring and tells those who wait for them.
     fn reap(&self) {
         let mut reaped = self.reaped.take();
-        reaped.extend(self.ring.borrow_mut().completion().map(|entry| Completion {
-            user_data: entry.user_data(),
-            result: entry.result(),
-            flags: entry.flags(),
-        }));
+        self.kernel.take_completions(&mut reaped);
         add(&self.counters.completions, reaped.len() as u64);
         for completion in &reaped {
             self.dispatch(*completion);
@@ -486,7 +368,7 @@ impl Core {
         let (class, index) = (user_data >> CLASS_SHIFT, (user_data & ((1 << CLASS_SHIFT) - 1)) as usize);
         let more = cqueue::more(flags);
         if !more {
-            self.counters.in_flight.set(self.counters.in_flight.get() - 1);
+            self.counters.operation_ended();
         }
         match class {
             CLASS_SLOT => self.dispatch_slot(index, 0, result, flags),
@@ -521,7 +403,7 @@ impl Core {
                     return;
                 }
                 if once.orphan {
-                    self.counters.orphans.set(self.counters.orphans.get() - 1);
+                    self.counters.orphan_reaped();
                     let slot = slots.remove(index);
                     drop(slots);
                     drop(slot);
@@ -668,21 +550,6 @@ impl Core {
     pub(crate) fn trace_open(&self, id: u64, path: &std::path::Path, direct: bool) {
         if let Some(trace) = &self.trace {
             trace.borrow_mut().open(id, path, direct);
-        }
-    }
-}
-
-enum Wait {
-    No,
-    Until(Option<Duration>),
-}
-
-fn push_into(queue: &mut squeue::SubmissionQueue<'_>, batch: &Batch) -> bool {
-    // SAFETY: what the entries point to is kept by their slot (see `begin`), by `Core` (the bell), or is nothing.
-    unsafe {
-        match batch {
-            Batch::One(entry) => queue.push(entry).is_ok(),
-            Batch::Linked(entries) => queue.push_multiple(entries).is_ok(),
         }
     }
 }
