@@ -78,6 +78,11 @@ pub struct Facts<'a> {
     pub add_missing_headers: bool,
 }
 
+/// The first headers of a message that the system itself writes (a notice): trace, date and message-id.
+pub fn local_headers(settings: &CleanupSettings, queue_id: &str, date: &str) -> Vec<u8> {
+    trace::local_headers(settings, queue_id, date)
+}
+
 /// A piece of the new beginning of the message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Piece {

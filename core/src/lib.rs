@@ -1,5 +1,6 @@
 //! ringpost-core: what decides. No sockets, files, threads or clock.
 
+pub mod access;
 pub mod address;
 pub mod cleanup;
 pub mod config;
@@ -16,5 +17,6 @@ pub mod network_list;
 pub mod qmgr;
 pub mod queue_id;
 pub mod reply;
+pub mod resolve;
 pub mod smtp;
 pub mod smtpd;

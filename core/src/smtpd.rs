@@ -16,13 +16,11 @@ mod arguments;
 mod command;
 mod commands;
 mod event;
-mod relay;
 mod session;
 mod settings;
 mod transaction;
 
 pub use event::{Event, SessionLog};
-pub use relay::{RelayRefusal, RelayVerdict, relay_verdict};
 pub use session::{Answer, Client, Request, Session, Step};
 pub use settings::{Extension, SmtpdSettings};
-pub use transaction::{BodyKind, MailTransaction, Notify, RcptCommand, ReturnContent, is_orcpt, is_xtext};
+pub use transaction::{MailTransaction, RcptCommand};

@@ -126,7 +126,7 @@ fn typed_values_and_their_units() {
     assert_eq!(view.number(names::MESSAGE_SIZE_LIMIT), 2048);
     assert!(view.flag(names::SOFT_BOUNCE));
     let feedback = view.feedback(names::DEFAULT_DESTINATION_CONCURRENCY_POSITIVE_FEEDBACK);
-    assert_eq!(feedback, config::Feedback::OverConcurrency(1.0));
+    assert_eq!(feedback, ringpost_core::qmgr::Feedback::PerConcurrency(1.0));
 }
 
 #[test]

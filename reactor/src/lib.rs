@@ -40,6 +40,7 @@ mod handle;
 mod listener;
 pub mod local;
 mod log_file;
+pub mod process;
 mod reactor;
 mod remote;
 pub mod ring;

@@ -1,1 +1,33 @@
 //! ringpost-shards: what performs, one room per Postfix service.
+//!
+//! ```text
+//! engine ── starts ──► shard (one thread each) ◄── mesh (rings) ──► other shards
+//!                        │
+//!   listener ► smtpd ► cleanup ► spool (commit) ► qmgr ► smtp ► servers
+//!                                     ▲              │
+//!                                     └── bounce ◄───┘
+//!   beside them: dns (resolver), log (mail log), counters, drain (the stop)
+//! ```
+//!
+//! `ringpost-core` decides, `ringpost-reactor` drives, `ringpost-spool` keeps; this crate joins them. Nothing here
+//! parses SMTP, and nothing here knows a system call.
+
+pub mod bounce;
+pub mod cleanup;
+pub mod counters;
+pub mod dns;
+pub mod drain;
+pub mod engine;
+pub mod failure;
+pub mod listener;
+pub mod log;
+pub mod mesh;
+pub mod message;
+pub mod qmgr;
+pub mod race;
+pub mod settings;
+pub mod shard;
+pub mod smtp;
+pub mod smtpd;
+pub mod spool_disk;
+pub mod zone;

@@ -132,6 +132,7 @@ impl<D: Disk> Inner<D> {
         counters.messages_stored += u64::from(batch.messages);
         counters.commit_bytes += flight.bytes;
         counters.commit_ns_sum += took_ns;
+        counters.commit_latency_buckets.count(took_ns);
         counters.commit_ns_max = counters.commit_ns_max.max(took_ns);
         if let Some((_, buffer)) = flight.result {
             state.give_buffer(buffer);

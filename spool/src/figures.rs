@@ -1,5 +1,7 @@
 //! Counters for metrics and the log.
 
+use std::fmt;
+
 /// Whether the spool takes mail.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SpoolState {
@@ -29,6 +31,9 @@ pub struct SpoolFigures {
     pub commit_ns_sum: u64,
     /// The slowest of them.
     pub commit_ns_max: u64,
+    /// Commits by latency: bucket i counts those that took less than 2^(i/4) microseconds and not less than the
+    /// bucket before it allows; the last one takes all that is slower (over a minute).
+    pub commit_latency_buckets: LatencyBuckets,
     /// Commits that failed.
     pub commits_failed: u64,
     /// Messages and chunks that were answered with [`crate::StoreError::Failed`].
@@ -53,6 +58,32 @@ pub struct SpoolFigures {
     pub index_bytes: u64,
     /// Records that wait for a segment because the disk failed.
     pub late_records: u64,
+}
+
+/// Counts by latency, four buckets to each doubling.
+#[derive(Clone, Copy, Debug)]
+pub struct LatencyBuckets([u64; LATENCY_BUCKETS]);
+
+const LATENCY_BUCKETS: usize = 108;
+
+impl Default for LatencyBuckets {
+    fn default() -> Self {
+        Self([0; LATENCY_BUCKETS])
+    }
+}
+
+impl LatencyBuckets {
+    /// Counts one commit that took `ns` nanoseconds.
+    pub(crate) fn count(&mut self, ns: u64) {
+        let quarters = (ns.max(1) as f64 / 1000.0).log2() * 4.0;
+        let bucket = (quarters.floor() + 1.0).clamp(0.0, (LATENCY_BUCKETS - 1) as f64);
+        self.0[bucket as usize] += 1;
+    }
+
+    /// The counts, bucket by bucket.
+    pub fn counts(&self) -> &[u64] {
+        &self.0
+    }
 }
 
 impl SpoolFigures {
@@ -85,4 +116,43 @@ pub enum SpoolEvent {
         /// Torn commits at the end of the log that were ignored (none of them was acknowledged).
         torn_commits: u32,
     },
+}
+
+impl fmt::Display for SpoolEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Corrupt(corrupt) => {
+                let message = corrupt.id.map_or("something".to_owned(), |id| format!("message {id}"));
+                let crate::Corrupt { segment, offset, reason, .. } = corrupt;
+                write!(f, "{message} is damaged in segment-{segment:06}.log at {offset}: {reason}; set aside")
+            }
+            Self::DiskFailed { segment, error } => {
+                write!(
+                    f,
+                    "the disk failed under segment-{segment:06}.log: {error}; a fresh segment takes over"
+                )
+            }
+            Self::State(SpoolState::Healthy) => f.write_str("takes mail again"),
+            Self::State(SpoolState::Full) => f.write_str("full: mail is refused until there is room"),
+            Self::State(SpoolState::Trouble) => f.write_str("no segment can be written: mail is refused"),
+            Self::Recovered { queued, segments, torn_commits } => write!(
+                f,
+                "recovered {queued} messages from {segments} segments; {torn_commits} unfinished commits ignored"
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_latency_falls_below_its_buckets_bound() {
+        let mut buckets = LatencyBuckets::default();
+        for (ns, bucket) in [(0, 0), (999, 0), (1_000, 1), (1_190_000, 41), (600_000, 37), (u64::MAX, 107)] {
+            buckets.count(ns);
+            assert!(buckets.counts()[bucket] > 0, "{ns} ns: {:?}", buckets.counts());
+        }
+    }
 }

@@ -31,14 +31,14 @@ pub fn first_occurrences(recipients: &[RcptCommand], limit: usize) -> Vec<usize>
 mod tests {
     use super::*;
     use crate::address::Address;
-    use crate::smtpd::Notify;
+    use crate::envelope::Notify;
 
     #[test]
     fn repeated_recipients_are_found() {
         let rcpt = |address: &str, orcpt: Option<&str>| RcptCommand {
             address: Address::parse(address).expect("an address"),
             orcpt: orcpt.map(Into::into),
-            notify: Notify::UNSAID,
+            notify: Notify::UNSET,
         };
         let all = [rcpt("a@b", None), rcpt("c@d", None), rcpt("A@B", None), rcpt("a@b", Some("rfc822;x@y"))];
         assert_eq!(first_occurrences(&all, 1000), [0, 1, 3]);

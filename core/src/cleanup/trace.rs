@@ -30,6 +30,15 @@ pub(super) fn received(settings: &CleanupSettings, facts: &Facts<'_>) -> Vec<u8>
     text.into_bytes()
 }
 
+/// The first headers of a message that the system itself writes: trace, date and message-id.
+pub(super) fn local_headers(settings: &CleanupSettings, queue_id: &str, date: &str) -> Vec<u8> {
+    let CleanupSettings { myhostname, mail_name, .. } = settings;
+    format!(
+        "Received: by {myhostname} ({mail_name})\r\n\tid {queue_id}; {date}\r\nDate: {date}\r\nMessage-Id: <{queue_id}@{myhostname}>\r\n"
+    )
+    .into_bytes()
+}
+
 /// What RFC 5322 §3.6 wants and the message lacks, and the new message-id as it is logged.
 pub(super) fn missing_headers(seen: &Seen, facts: &Facts<'_>) -> (Vec<u8>, Option<String>) {
     let (prefix, from, date, message_id) = match seen.resent {

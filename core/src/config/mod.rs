@@ -38,7 +38,7 @@ pub use parameters::{find as find_parameter, names, table};
 pub use report::{ReportLine, Verdict, refusals, report};
 pub use restriction::Restriction;
 pub use settings::{Config, Loader, OVERRIDE_PLACE, Sources, View};
-pub use value::{Feedback, TIME_SECONDS_MAX, TimeUnit, split_list};
+pub use value::{TIME_SECONDS_MAX, TimeUnit, split_list};
 
 pub(crate) use error::quoted as quoted_value;
 

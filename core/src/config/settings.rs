@@ -19,9 +19,10 @@ use super::master_cf::{self, Service};
 use super::parameter::{Kind, Name, Parameter, types};
 use super::parameters::{self, names};
 use super::restriction::{self, Restriction};
-use super::value::{Feedback, parse_bool, parse_integer, parse_time, split_list};
+use super::value::{parse_bool, parse_integer, parse_time, split_list};
 use crate::domain_list::DomainList;
 use crate::network_list::NetworkList;
+use crate::qmgr::Feedback;
 
 /// Reads the text of a file that a list names; the error is the reason in words.
 pub type Loader<'a> = &'a dyn Fn(&str) -> Result<String, String>;
@@ -286,7 +287,7 @@ impl<'a> View<'a> {
 
     /// A concurrency feedback.
     pub fn feedback(&self, name: Name<types::Feedback>) -> Feedback {
-        sound(Feedback::parse(&self.value(name.as_str())))
+        sound(self.value(name.as_str()).parse::<Feedback>().map_err(|error| error.to_string()))
     }
 
     /// A number of one transport: `names::DEFAULT_DESTINATION_CONCURRENCY_LIMIT` for `smtp` reads
@@ -302,7 +303,11 @@ impl<'a> View<'a> {
 
     /// A feedback of one transport.
     pub fn transport_feedback(&self, transport: &str, name: Name<types::Feedback>) -> Feedback {
-        sound(Feedback::parse(&self.value(&parameters::of_transport(transport, name.as_str()))))
+        sound(
+            self.value(&parameters::of_transport(transport, name.as_str()))
+                .parse::<Feedback>()
+                .map_err(|error| error.to_string()),
+        )
     }
 
     /// The expanded value of any parameter, known or not; empty if it is not defined.
@@ -417,7 +422,7 @@ impl<'a> View<'a> {
             Kind::Int { min, max } => drop(parse_integer(&text, min, max)?),
             Kind::Size => drop(parse_integer(&text, 0, i64::MAX as u64)?),
             Kind::Time(unit) => drop(parse_time(&text, unit)?),
-            Kind::Feedback => drop(Feedback::parse(&text)?),
+            Kind::Feedback => drop(text.parse::<Feedback>().map_err(|error| error.to_string())?),
             Kind::Level => drop(parse_level(&text)?),
             Kind::Word(words) => {
                 if !words.contains(&text.as_str()) {

@@ -142,39 +142,3 @@ fn unbraced(element: &str) -> &str {
         _ => element,
     }
 }
-
-/// How a site's concurrency reacts to a delivery's outcome.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Feedback {
-    /// `x`
-    Constant(f64),
-    /// `x/concurrency`
-    OverConcurrency(f64),
-    /// `x/sqrt_concurrency`
-    OverSqrtConcurrency(f64),
-}
-
-impl Feedback {
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
-        let wrong = || {
-            format!(
-                "{} is no feedback: a number, number/concurrency or number/sqrt_concurrency",
-                quoted(text)
-            )
-        };
-        let (number, divisor) = match text.split_once('/') {
-            Some((number, divisor)) => (number, Some(divisor.trim_ascii())),
-            None => (text, None),
-        };
-        let number: f64 = number.trim_ascii().parse().map_err(|_| wrong())?;
-        if !(0.0..=1.0).contains(&number) {
-            return Err(format!("{} is not between 0 and 1", quoted(text)));
-        }
-        match divisor {
-            None => Ok(Feedback::Constant(number)),
-            Some("concurrency") => Ok(Feedback::OverConcurrency(number)),
-            Some("sqrt_concurrency") => Ok(Feedback::OverSqrtConcurrency(number)),
-            Some(_) => Err(wrong()),
-        }
-    }
-}

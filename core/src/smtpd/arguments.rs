@@ -2,8 +2,9 @@
 
 use super::event::{Event, escaped};
 use super::settings::{Extension, SmtpdSettings};
-use super::transaction::{BodyKind, MailTransaction, Notify, RcptCommand, ReturnContent, is_orcpt, is_xtext};
+use super::transaction::{MailTransaction, RcptCommand, is_orcpt, is_xtext, parse_notify};
 use crate::address::{Address, PathRules};
+use crate::envelope::{BodyKind, Notify, Ret};
 use crate::limits::DSN_VALUE_BYTES_MAX;
 use crate::reply::Reply;
 
@@ -44,8 +45,8 @@ pub(super) fn parse_mail(arguments: &str, settings: &SmtpdSettings) -> Result<Ma
         } else if name.eq_ignore_ascii_case("RET") && value.is_some() {
             require_dsn(settings)?;
             let content = match value {
-                Some(word) if word.eq_ignore_ascii_case("FULL") => Some(ReturnContent::Full),
-                Some(word) if word.eq_ignore_ascii_case("HDRS") => Some(ReturnContent::Headers),
+                Some(word) if word.eq_ignore_ascii_case("FULL") => Some(Ret::Full),
+                Some(word) if word.eq_ignore_ascii_case("HDRS") => Some(Ret::Headers),
                 _ => None,
             };
             if mail.ret.is_some() || content.is_none() {
@@ -87,14 +88,14 @@ pub(super) fn parse_rcpt(
     let rules = PathRules { strict: settings.strict_rfc821_envelopes, allow_null: false };
     let address = parse_address(path, rules, "RCPT", BAD_RECIPIENT)?;
     check_ascii(&address, smtputf8, settings, BAD_RECIPIENT)?;
-    let mut rcpt = RcptCommand { address, orcpt: None, notify: Notify::UNSAID };
+    let mut rcpt = RcptCommand { address, orcpt: None, notify: Notify::UNSET };
     for option in words(options) {
         let (name, value) = split_option(option);
         match value {
             Some(value) if name.eq_ignore_ascii_case("NOTIFY") => {
                 require_dsn(settings)?;
-                match Notify::parse(value) {
-                    Some(notify) if rcpt.notify == Notify::UNSAID => rcpt.notify = notify,
+                match parse_notify(value) {
+                    Some(notify) if rcpt.notify == Notify::UNSET => rcpt.notify = notify,
                     _ => return Err(fixed("501 5.5.4 Error: Bad NOTIFY parameter syntax")),
                 }
             }

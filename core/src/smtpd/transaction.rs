@@ -1,80 +1,28 @@
 //! One mail transaction: what MAIL and RCPT said.
 
 use crate::address::Address;
+use crate::envelope::{BodyKind, Notify, Ret};
 
-/// `BODY=` of MAIL (RFC 6152).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum BodyKind {
-    /// Not said.
-    #[default]
-    Unsaid,
-    /// `7BIT`.
-    SevenBit,
-    /// `8BITMIME`.
-    EightBitMime,
-}
-
-/// `RET=` of MAIL (RFC 3461 §4.3).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ReturnContent {
-    /// `FULL`: a failure notice carries the message.
-    Full,
-    /// `HDRS`: a failure notice carries the headers.
-    Headers,
-}
-
-/// `NOTIFY=` of RCPT (RFC 3461 §4.1). Unsaid is the default value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Notify(u8);
-
-impl Notify {
-    /// Not said: as FAILURE and DELAY.
-    pub const UNSAID: Notify = Notify(0);
-    /// `NEVER`.
-    pub const NEVER: Notify = Notify(1);
-    /// `SUCCESS`.
-    pub const SUCCESS: Notify = Notify(2);
-    /// `FAILURE`.
-    pub const FAILURE: Notify = Notify(4);
-    /// `DELAY`.
-    pub const DELAY: Notify = Notify(8);
-
-    /// Both together.
-    pub const fn with(self, other: Notify) -> Notify {
-        Notify(self.0 | other.0)
-    }
-
-    /// All of `other` was asked for.
-    pub const fn has(self, other: Notify) -> bool {
-        self.0 & other.0 == other.0
-    }
-
-    /// The option's value: `None` when it was not said.
-    pub fn bits(self) -> u8 {
-        self.0
-    }
-
-    /// Reads `NEVER` or a list of `SUCCESS`, `FAILURE`, `DELAY`. `None` when the list is empty, has a word twice or
-    /// an unknown one, or NEVER together with others.
-    pub fn parse(value: &str) -> Option<Notify> {
-        let mut sum = Notify::UNSAID;
-        for word in value.split(',') {
-            let one = [
-                ("NEVER", Notify::NEVER),
-                ("SUCCESS", Notify::SUCCESS),
-                ("FAILURE", Notify::FAILURE),
-                ("DELAY", Notify::DELAY),
-            ]
-            .into_iter()
-            .find(|(name, _)| word.eq_ignore_ascii_case(name))?
-            .1;
-            if sum.has(one) || sum.has(Notify::NEVER) || (one == Notify::NEVER && sum != Notify::UNSAID) {
-                return None;
-            }
-            sum = sum.with(one);
+/// Reads `NEVER` or a list of `SUCCESS`, `FAILURE`, `DELAY` (RFC 3461 §4.1). `None` when the list is empty, has a word
+/// twice or an unknown one, or NEVER together with others.
+pub fn parse_notify(value: &str) -> Option<Notify> {
+    let mut sum = Notify::UNSET;
+    for word in value.split(',') {
+        let one = [
+            ("NEVER", Notify::NEVER),
+            ("SUCCESS", Notify::SUCCESS),
+            ("FAILURE", Notify::FAILURE),
+            ("DELAY", Notify::DELAY),
+        ]
+        .into_iter()
+        .find(|(name, _)| word.eq_ignore_ascii_case(name))?
+        .1;
+        if sum.has(one) || sum.has(Notify::NEVER) || (one == Notify::NEVER && sum != Notify::UNSET) {
+            return None;
         }
-        Some(sum)
+        sum = sum.with(one);
     }
+    Some(sum)
 }
 
 /// What MAIL said.
@@ -89,7 +37,7 @@ pub struct MailTransaction {
     /// `SMTPUTF8` was said.
     pub smtputf8: bool,
     /// `RET=`.
-    pub ret: Option<ReturnContent>,
+    pub ret: Option<Ret>,
     /// `ENVID=` as sent, in xtext (RFC 3461 §4): safe to send on as it is.
     pub envid: Option<Box<str>>,
 }
@@ -152,10 +100,10 @@ mod tests {
 
     #[test]
     fn notify_lists() {
-        assert_eq!(Notify::parse("never"), Some(Notify::NEVER));
-        assert_eq!(Notify::parse("SUCCESS,delay"), Some(Notify::SUCCESS.with(Notify::DELAY)));
+        assert_eq!(parse_notify("never"), Some(Notify::NEVER));
+        assert_eq!(parse_notify("SUCCESS,delay"), Some(Notify::SUCCESS.with(Notify::DELAY)));
         for wrong in ["", "NEVER,SUCCESS", "SUCCESS,NEVER", "SUCCESS,SUCCESS", "x", "SUCCESS,"] {
-            assert_eq!(Notify::parse(wrong), None, "{wrong}");
+            assert_eq!(parse_notify(wrong), None, "{wrong}");
         }
     }
 

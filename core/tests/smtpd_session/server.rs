@@ -3,13 +3,13 @@
 use std::net::IpAddr;
 use std::rc::Rc;
 
+use ringpost_core::access::{AccessFacts, AccessLists};
 use ringpost_core::address::Address;
 use ringpost_core::cleanup::{CleanupSettings, Facts, clean_head};
+use ringpost_core::config::Restriction;
 use ringpost_core::content::{BareNewline, is_wire_form};
 use ringpost_core::reply::Reply;
-use ringpost_core::smtpd::{
-    Answer, Client, Extension, RelayRefusal, RelayVerdict, Request, Session, SmtpdSettings, relay_verdict,
-};
+use ringpost_core::smtpd::{Answer, Client, Extension, Request, Session, SmtpdSettings};
 
 use crate::transcript::Line;
 
@@ -90,11 +90,20 @@ impl Server {
     fn decide_recipient(&mut self) {
         let trusted = self.session.client().in_mynetworks;
         let recipient = &self.session.last_recipient().address;
-        let verdict =
-            relay_verdict(trusted, recipient, |domain| domain == "relay.example", RelayRefusal::Reject);
-        match verdict {
-            RelayVerdict::Permit => self.decide("RCPT", Answer::Accept),
-            RelayVerdict::Refuse(reply) => self.session.answer(Answer::Refuse(reply), &mut self.replies),
+        let lists = AccessLists {
+            relay: vec![Restriction::PermitMynetworks, Restriction::RejectUnauthDestination],
+            relay_reject_code: 554,
+            ..AccessLists::default()
+        };
+        let facts = AccessFacts {
+            client_in_mynetworks: trusted,
+            client: self.session.client_text(),
+            recipient: Some(recipient),
+            destination_is_ours: recipient.domain().is_none_or(|domain| domain == "relay.example"),
+        };
+        match lists.at_recipient(&facts) {
+            None => self.decide("RCPT", Answer::Accept),
+            Some(reply) => self.session.answer(Answer::Refuse(reply), &mut self.replies),
         }
     }
 

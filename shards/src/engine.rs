@@ -1,0 +1,185 @@
+//! engine: the process of all shards, from the checks before the start to the exit code.
+//!
+//! Receives: a checked configuration; SIGTERM and SIGINT (drain), SIGUSR1 (figures).
+//! Sends:    `Control` messages to every shard; the line `ringpost: ready` on standard error once all listen.
+//! Owns:     the spool's lock, the shard threads, `figures.json` in the queue directory.
+//! Limits:   shards = cores by default; open files are raised to the hard limit.
+//! On failure: whatever stops the start is told with its reason and a sysexits code before any mail is taken; a
+//!           panic on a shard aborts the process, and the next start recovers from the spool.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use ringpost_core::config::Config;
+use ringpost_reactor::ring::{self, Full};
+use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
+use signal_hook::iterator::Signals;
+
+use crate::counters::ShardFigures;
+use crate::failure::Failure;
+use crate::mesh::{self, Control, Loads};
+use crate::settings::Settings;
+use crate::shard;
+
+/// How long a listening address may stay taken by a process that is just ending.
+const ADDRESS_WAIT: Duration = Duration::from_secs(2);
+/// How long a shard may take to tell its figures.
+const FIGURES_WAIT: Duration = Duration::from_secs(2);
+
+/// Runs the relay in the foreground until it is told to stop.
+pub fn serve(config: &Config) -> Result<(), Failure> {
+    let settings = Arc::new(Settings::from_config(config)?);
+    abort_when_a_shard_panics();
+    let signals = Signals::new([SIGTERM, SIGINT, SIGUSR1])
+        .map_err(|error| Failure::os("cannot watch for signals", error))?;
+    let _lock = settings.take_spool()?;
+    raise_open_files();
+    for listener in &settings.listeners {
+        wait_for_address(listener.address)?;
+    }
+    let mut engine = Engine::start(settings)?;
+    eprintln!("ringpost: ready");
+    engine.obey(signals);
+    engine.stop()
+}
+
+struct Engine {
+    settings: Arc<Settings>,
+    controls: Vec<ring::Sender<Control>>,
+    threads: Vec<JoinHandle<ShardFigures>>,
+}
+
+impl Engine {
+    /// Starts every shard and lets them go once all have recovered their spool and listen.
+    fn start(settings: Arc<Settings>) -> Result<Engine, Failure> {
+        let shards = settings.shards;
+        let loads = Loads::new(shards);
+        let (started, reports) = sync_channel(shards);
+        let mut engine = Engine { settings, controls: Vec::new(), threads: Vec::new() };
+        for (index, (ends, control)) in mesh::rings(shards).into_iter().enumerate() {
+            engine.controls.push(control);
+            let parts = shard::Parts {
+                index,
+                settings: engine.settings.clone(),
+                mesh: ends,
+                loads: loads.clone(),
+                started: started.clone(),
+            };
+            let thread = std::thread::Builder::new()
+                .name(format!("shard-{index:02}"))
+                .spawn(move || shard::run(parts))
+                .map_err(|error| Failure::os("cannot start a shard's thread", error))?;
+            engine.threads.push(thread);
+        }
+        drop(started);
+        wait_until_started(&reports, shards)?;
+        engine.tell_all(|| Control::Go);
+        Ok(engine)
+    }
+
+    fn obey(&mut self, mut signals: Signals) {
+        for signal in signals.forever() {
+            match signal {
+                SIGUSR1 => {
+                    let figures = self.figures();
+                    self.write_figures(&figures);
+                }
+                _ => return,
+            }
+        }
+    }
+
+    fn stop(mut self) -> Result<(), Failure> {
+        self.tell_all(|| Control::Drain);
+        let mut figures = ShardFigures::default();
+        for thread in std::mem::take(&mut self.threads) {
+            let shard = thread.join().map_err(|_| Failure::software("a shard ended badly"))?;
+            figures.add(&shard);
+        }
+        figures.conclude();
+        self.write_figures(&figures);
+        Ok(())
+    }
+
+    fn figures(&mut self) -> ShardFigures {
+        let (sender, receiver) = sync_channel(self.controls.len());
+        self.tell_all(|| Control::Figures(sender.clone()));
+        drop(sender);
+        let mut figures = ShardFigures::default();
+        for _ in 0..self.controls.len() {
+            match receiver.recv_timeout(FIGURES_WAIT) {
+                Ok(shard) => figures.add(&shard),
+                Err(_) => eprintln!("ringpost: warning: a shard did not tell its figures in time"),
+            }
+        }
+        figures.conclude();
+        figures
+    }
+
+    fn write_figures(&self, figures: &ShardFigures) {
+        let path = self.settings.queue_directory.join("figures.json");
+        if let Err(error) = replace_file(&path, figures.to_json().as_bytes()) {
+            eprintln!("ringpost: warning: cannot write {}: {error}", path.display());
+        }
+    }
+
+    /// Says it again until there is room: the shard drains its control ring every turn.
+    fn tell_all(&mut self, message: impl Fn() -> Control) {
+        for control in &mut self.controls {
+            let mut message = message();
+            while let Err(Full(again)) = control.try_send(message) {
+                if control.is_closed() {
+                    break;
+                }
+                message = again;
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+    }
+}
+
+/// What a shard says once it is ready to go, or why it cannot.
+pub type Started = SyncSender<Result<(), Failure>>;
+
+fn wait_until_started(reports: &Receiver<Result<(), Failure>>, shards: usize) -> Result<(), Failure> {
+    for _ in 0..shards {
+        reports.recv().map_err(|_| Failure::software("a shard ended at its start"))??;
+    }
+    Ok(())
+}
+
+/// SO_REUSEPORT would let two engines share a port in silence, so the address is first taken without it.
+fn wait_for_address(address: SocketAddr) -> Result<(), Failure> {
+    let begun = Instant::now();
+    loop {
+        match TcpListener::bind(address) {
+            Ok(_) => return Ok(()),
+            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse && begun.elapsed() < ADDRESS_WAIT => {
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            Err(error) => return Err(Failure::listen(address, error)),
+        }
+    }
+}
+
+fn abort_when_a_shard_panics() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        report(info);
+        std::process::abort();
+    }));
+}
+
+fn raise_open_files() {
+    if let Err(error) = ringpost_reactor::process::raise_open_files() {
+        eprintln!("ringpost: warning: cannot raise the limit of open files: {error}");
+    }
+}
+
+fn replace_file(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    ringpost_reactor::fs::replace_small(path, bytes)
+}

@@ -1,0 +1,202 @@
+//! log: one shard's mail log, written in batches.
+//!
+//! Receives: lines, from every service of the shard; their text is made by `ringpost_core::logline`.
+//! Sends:    whole batches of lines to `maillog_file` by one appending write, which keeps lines of shards apart.
+//! Owns:     the buffer and the file.
+//! Limits:   [`BUFFER_BYTES_MAX`]; a batch waits at most [`BATCH_WAIT`].
+//! On failure: lines that find the buffer full are lost and counted, and the loss is logged once there is room; a
+//!           write error is told on standard error and those lines count as lost. Mail goes on.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::io::Write;
+use std::rc::Rc;
+use std::time::Duration;
+
+use ringpost_core::date::Zone;
+use ringpost_core::logline::{LogLines, Severity};
+use ringpost_reactor::local::Notify;
+use ringpost_reactor::{AppendFile, Handle};
+
+use crate::failure::{EX_CANTCREAT, Failure};
+use crate::race::race;
+use crate::settings::Settings;
+use crate::zone::LocalZone;
+
+/// A busy shard writes about 8 MiB of lines a second: this is half a second of a log disk that hangs.
+const BUFFER_BYTES_MAX: usize = 4 << 20;
+/// A batch of this size does not wait for more.
+const BATCH_BYTES: usize = 64 << 10;
+/// How long a line may wait for others.
+const BATCH_WAIT: Duration = Duration::from_millis(50);
+
+/// The log of one shard. Cheap to clone.
+#[derive(Clone)]
+pub struct Log(Rc<Inner>);
+
+struct Inner {
+    handle: Handle,
+    lines: RefCell<LogLines>,
+    buffer: RefCell<Vec<u8>>,
+    file: AppendFile,
+    some: Notify,
+    much: Notify,
+    writing: Cell<bool>,
+    written: Notify,
+    lines_lost: Cell<u64>,
+    lines_lost_told: Cell<u64>,
+    zone: LocalZone,
+    zone_of_lines: Cell<Zone>,
+}
+
+impl Log {
+    /// Opens the file that `maillog_file` names; standard output if it names none.
+    pub fn open(handle: &Handle, settings: &Settings) -> Result<Log, Failure> {
+        let file = handle.open_append(&settings.maillog_file).map_err(|error| {
+            Failure::new(
+                EX_CANTCREAT,
+                format!("cannot open maillog_file {}: {error}", settings.maillog_file.display()),
+            )
+        })?;
+        let lines =
+            LogLines::new(&settings.myhostname, &settings.syslog_name, Zone::UTC, settings.delay_decimals);
+        Ok(Log(Rc::new(Inner {
+            handle: handle.clone(),
+            lines: RefCell::new(lines),
+            buffer: RefCell::default(),
+            file,
+            some: Notify::new(),
+            much: Notify::new(),
+            writing: Cell::new(false),
+            written: Notify::new(),
+            lines_lost: Cell::new(0),
+            lines_lost_told: Cell::new(0),
+            zone: LocalZone::new(),
+            zone_of_lines: Cell::new(Zone::UTC),
+        })))
+    }
+
+    /// Appends lines: `write` gets the line maker, the buffer and the time in seconds.
+    pub fn write(&self, write: impl FnOnce(&mut LogLines, &mut Vec<u8>, i64)) {
+        let inner = &self.0;
+        let mut buffer = inner.buffer.borrow_mut();
+        if buffer.len() >= BUFFER_BYTES_MAX {
+            inner.lines_lost.set(inner.lines_lost.get() + 1);
+            return;
+        }
+        let before = buffer.len();
+        let mut lines = inner.lines.borrow_mut();
+        let now_s = inner.handle.wall().as_secs() as i64;
+        let zone = inner.zone.at(now_s);
+        if inner.zone_of_lines.replace(zone) != zone {
+            lines.set_zone(zone);
+        }
+        write(&mut lines, &mut buffer, now_s);
+        if before == 0 {
+            inner.some.notify();
+        }
+        if before < BATCH_BYTES && buffer.len() >= BATCH_BYTES {
+            inner.much.notify();
+        }
+    }
+
+    /// A warning of a service, not about one message.
+    pub fn warning(&self, process: &str, number: u32, text: fmt::Arguments<'_>) {
+        self.write(|lines, out, now_s| {
+            lines.message(
+                out,
+                now_s,
+                process,
+                u64::from(number),
+                Severity::Warning,
+                text.to_string().as_bytes(),
+            );
+        });
+    }
+
+    /// An ordinary line of a service, not about one message.
+    pub fn info(&self, process: &str, number: u32, text: fmt::Arguments<'_>) {
+        self.write(|lines, out, now_s| {
+            lines.message(
+                out,
+                now_s,
+                process,
+                u64::from(number),
+                Severity::Info,
+                text.to_string().as_bytes(),
+            );
+        });
+    }
+
+    /// The local time zone.
+    pub fn zone(&self) -> Zone {
+        self.0.zone.at(self.0.handle.wall().as_secs() as i64)
+    }
+
+    /// Lines lost so far.
+    pub fn lines_lost(&self) -> u64 {
+        self.0.lines_lost.get()
+    }
+
+    /// Writes batch after batch; the shard spawns it.
+    pub async fn run(self) {
+        loop {
+            if self.0.buffer.borrow().is_empty() {
+                self.0.some.notified().await;
+            }
+            if self.0.buffer.borrow().len() < BATCH_BYTES {
+                race(self.0.much.notified(), self.0.handle.sleep(BATCH_WAIT)).await;
+            }
+            self.write_batch().await;
+        }
+    }
+
+    /// Writes what is left and syncs it.
+    pub async fn close(&self) {
+        self.write_batch().await;
+        if let Err(error) = self.0.file.sync_data().await
+            && error.kind() != std::io::ErrorKind::InvalidInput
+        {
+            self.tell_on_standard_error(format_args!("cannot sync the mail log: {error}"));
+        }
+    }
+
+    async fn write_batch(&self) {
+        while self.0.writing.get() {
+            self.0.written.notified().await;
+        }
+        let batch = std::mem::take(&mut *self.0.buffer.borrow_mut());
+        if batch.is_empty() {
+            return;
+        }
+        self.0.writing.set(true);
+        let (result, mut batch) = self.0.file.write(batch).await;
+        self.0.writing.set(false);
+        self.0.written.notify_all();
+        if let Err(error) = result {
+            let lines = memchr::memchr_iter(b'\n', &batch).count() as u64;
+            self.0.lines_lost.set(self.0.lines_lost.get() + lines);
+            self.tell_on_standard_error(format_args!("cannot write {lines} lines of the mail log: {error}"));
+        }
+        batch.clear();
+        let mut buffer = self.0.buffer.borrow_mut();
+        if buffer.is_empty() && batch.capacity() <= 4 * BATCH_BYTES {
+            *buffer = batch;
+        }
+        drop(buffer);
+        self.tell_losses();
+    }
+
+    fn tell_losses(&self) {
+        let lost = self.0.lines_lost.get();
+        let news = lost - self.0.lines_lost_told.replace(lost);
+        if news > 0 {
+            self.warning("postlogd", 0, format_args!("{news} log lines were lost"));
+        }
+    }
+
+    fn tell_on_standard_error(&self, text: fmt::Arguments<'_>) {
+        // Where standard error is gone too there is nobody left to tell; the lines are counted.
+        let _ = writeln!(std::io::stderr(), "ringpost: warning: {text}");
+    }
+}

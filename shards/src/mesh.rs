@@ -1,0 +1,144 @@
+//! mesh: what shards say to each other, and what the main thread says to them.
+//!
+//! Receives: messages of the other shards and of the control thread, one bounded SPSC ring per ordered pair.
+//! Sends:    the same. A full ring never blocks: `try_send` gives the message back and the sender keeps its state.
+//! Owns:     the rings' ends of one shard, and the padded load counters that all shards read.
+//! Limits:   [`MESH_RING_CAPACITY`] messages a ring; fixed-size messages, no allocation to send one.
+//! On failure: a full ring means the session stays where it was accepted; control requests are said again.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::SyncSender;
+
+use crossbeam_utils::CachePadded;
+use ringpost_reactor::PassedStream;
+use ringpost_reactor::ring::{self, Full, Receiver, Sender};
+
+use crate::counters::ShardFigures;
+
+/// Messages that one ring between two shards holds. A hand-over burst larger than this stays on the accepting
+/// shard, so the figure only has to cover what arrives during one turn of the target.
+pub const MESH_RING_CAPACITY: usize = 1024;
+/// Control messages that wait for one shard: there is one control thread, and it waits for answers.
+pub const CONTROL_RING_CAPACITY: usize = 16;
+
+/// Everything one shard may say to another. Queue manager messages (slots, dead sites) join this enum with the
+/// cross-shard window; their door on the deciding side is `ringpost_core::qmgr`'s `Want`, `Grant` and `Done`.
+pub enum MeshMessage {
+    /// smtpd's listener → the least busy shard: a fresh client, before its banner. The receiver owns the stream;
+    /// when the ring is full the sender keeps the client.
+    Session {
+        /// Index into the configured listeners' services, equal on all shards.
+        service: u16,
+        /// The connection, nothing read from it yet.
+        stream: PassedStream,
+    },
+}
+
+/// What the control thread may say to a shard.
+pub enum Control {
+    /// All shards have started: accept and deliver.
+    Go,
+    /// SIGTERM: no new sessions, running transactions finish, then close the spool and end.
+    Drain,
+    /// SIGUSR1: report the figures. The channel has room for one answer of every shard.
+    Figures(SyncSender<ShardFigures>),
+}
+
+/// Sessions open on each shard, one padded counter each: written by its shard, read by all when they accept.
+pub struct Loads(Vec<CachePadded<AtomicU32>>);
+
+impl Loads {
+    /// Counters for `shards` shards, all zero.
+    pub fn new(shards: usize) -> Arc<Loads> {
+        Arc::new(Loads((0..shards).map(|_| CachePadded::new(AtomicU32::new(0))).collect()))
+    }
+
+    /// One session more on `shard`. Counted where the choice is made, so that a burst spreads before it arrives.
+    pub fn opened(&self, shard: usize) {
+        // Relaxed: a statistic that steers, no data is published by it.
+        self.0[shard].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// One session less on `shard`.
+    pub fn closed(&self, shard: usize) {
+        self.0[shard].fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Sessions open on `shard` now.
+    pub fn sessions(&self, shard: usize) -> u32 {
+        self.0[shard].load(Ordering::Relaxed)
+    }
+
+    /// The shard a fresh client accepted on `here` should live on: `here`, unless another is clearly less busy
+    /// (by more than two sessions and a sixteenth), since a hand-over costs a ring message and a wake-up.
+    pub fn place_for_client(&self, here: usize) -> usize {
+        let mine = self.sessions(here);
+        let (least, sessions) = (0..self.0.len())
+            .map(|shard| (shard, self.sessions(shard)))
+            .min_by_key(|&(_, sessions)| sessions)
+            .unwrap_or((here, mine));
+        if mine >= sessions + 2 + sessions / 16 { least } else { here }
+    }
+}
+
+/// One shard's sending ends, by the target's index; none to itself.
+pub struct MeshSenders(pub Vec<Option<Sender<MeshMessage>>>);
+
+impl MeshSenders {
+    /// Hands a message to `shard`, or gives it back when the ring is full or `shard` is this one.
+    pub fn try_send(&mut self, shard: usize, message: MeshMessage) -> Result<(), MeshMessage> {
+        match &mut self.0[shard] {
+            Some(ring) => ring.try_send(message).map_err(|Full(message)| message),
+            None => Err(message),
+        }
+    }
+}
+
+/// One shard's ends of all rings.
+pub struct MeshEnds {
+    /// To the other shards.
+    pub to: MeshSenders,
+    /// From the other shards.
+    pub from: Vec<Receiver<MeshMessage>>,
+    /// The control thread's ring to this shard.
+    pub control: Receiver<Control>,
+}
+
+/// The rings between `shards` shards: the ends of each, with the control thread's sender to it.
+pub fn rings(shards: usize) -> Vec<(MeshEnds, Sender<Control>)> {
+    let mut ends: Vec<(MeshEnds, Sender<Control>)> = (0..shards)
+        .map(|_| {
+            let (sender, control) = ring::spsc(CONTROL_RING_CAPACITY);
+            (MeshEnds { to: MeshSenders(Vec::new()), from: Vec::new(), control }, sender)
+        })
+        .collect();
+    for from in 0..shards {
+        for to in 0..shards {
+            let ring = (from != to).then(|| ring::spsc(MESH_RING_CAPACITY));
+            let (sender, receiver) = ring.unzip();
+            ends[from].0.to.0.push(sender);
+            ends[to].0.from.extend(receiver);
+        }
+    }
+    ends
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_stays_unless_another_shard_is_clearly_less_busy() {
+        let loads = Loads::new(2);
+        assert_eq!(loads.place_for_client(0), 0);
+        loads.opened(0);
+        assert_eq!(loads.place_for_client(0), 0);
+        loads.opened(0);
+        assert_eq!(loads.place_for_client(0), 1);
+        loads.opened(1);
+        assert_eq!(loads.place_for_client(0), 0);
+        loads.closed(1);
+        assert_eq!(loads.place_for_client(0), 1);
+    }
+}

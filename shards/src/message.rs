@@ -1,0 +1,123 @@
+//! message: one message of the active queue, as the shard holds it in memory.
+
+use std::cell::{Cell, RefCell};
+
+use bytes::Bytes;
+use ringpost_core::envelope::{Envelope, Progress, Reason};
+use ringpost_core::queue_id::QueueId;
+use ringpost_spool::{ChunkRef, Loaded, LoadedContent, MessageId};
+use smallvec::SmallVec;
+
+/// Marks a cumulative retry note among a message's notes.
+const RETRY_NOTE: u8 = b'R';
+/// Marks an outcome note.
+const OUTCOME_NOTE: u8 = b'O';
+
+/// Where the content of an active message is. Wire form: CRLF, dot-stuffed, without the final dot.
+#[derive(Clone)]
+pub enum Content {
+    /// In memory, in pieces.
+    Memory(SmallVec<[Bytes; 4]>),
+    /// In the spool; read piece by piece while it is sent.
+    Spool(Vec<ChunkRef>),
+}
+
+/// A recipient that failed for good in this attempt, and why; its notice is still to be stored.
+#[derive(Clone, Debug)]
+pub struct FailedRecipient {
+    /// Index in the envelope.
+    pub recipient: u32,
+    /// The reason, with a `5.x.x` status, or `4.x.x` for one that expired.
+    pub reason: Reason,
+}
+
+/// One message that the queue manager has made active, or keeps in memory until then.
+pub struct ActiveMessage {
+    /// The spool's name for it.
+    pub id: MessageId,
+    /// The printed name.
+    pub queue_id: QueueId,
+    /// The envelope as stored.
+    pub envelope: Envelope,
+    /// The content.
+    pub content: Content,
+    /// Which recipients remain.
+    pub progress: RefCell<Progress>,
+    /// Recipients whose bounce is due at the end of this attempt.
+    pub failed: RefCell<Vec<FailedRecipient>>,
+    /// When it became active, wall clock in microseconds; for `delays=`.
+    pub active_at_us: Cell<u64>,
+}
+
+/// The stored bytes are not what this program writes.
+#[derive(Debug)]
+pub struct Damaged;
+
+impl ActiveMessage {
+    /// A message that was stored a moment ago, all recipients to do.
+    pub fn fresh(
+        id: MessageId,
+        queue_id: QueueId,
+        envelope: Envelope,
+        content: SmallVec<[Bytes; 4]>,
+    ) -> ActiveMessage {
+        let progress = Progress::new(envelope.recipient_count());
+        ActiveMessage {
+            id,
+            queue_id,
+            envelope,
+            content: Content::Memory(content),
+            progress: RefCell::new(progress),
+            failed: RefCell::default(),
+            active_at_us: Cell::new(0),
+        }
+    }
+
+    /// A message read back from the spool.
+    pub fn loaded(id: MessageId, loaded: Loaded) -> Result<ActiveMessage, Damaged> {
+        let envelope = Envelope::decode(loaded.envelope).map_err(|_| Damaged)?;
+        let (retries, outcomes): (Vec<&[u8]>, Vec<&[u8]>) =
+            loaded.notes.iter().map(|note| &note[..]).partition(|note| note.first() == Some(&RETRY_NOTE));
+        let outcomes = outcomes.into_iter().map(|note| note.strip_prefix(&[OUTCOME_NOTE]).unwrap_or(note));
+        let retry = retries.last().map(|note| &note[1..]);
+        let progress = Progress::replay(envelope.recipient_count(), retry, outcomes).map_err(|_| Damaged)?;
+        let content = match loaded.content {
+            LoadedContent::Inline(bytes) => Content::Memory(SmallVec::from_iter([bytes])),
+            LoadedContent::Chunked { chunks, .. } => Content::Spool(chunks),
+        };
+        Ok(ActiveMessage {
+            id,
+            queue_id: QueueId::new(envelope.arrival_us(), id.bits()),
+            envelope,
+            content,
+            progress: RefCell::new(progress),
+            failed: RefCell::default(),
+            active_at_us: Cell::new(0),
+        })
+    }
+
+    /// Bytes of memory that the message holds beyond a fixed part.
+    pub fn memory_bytes(&self) -> u32 {
+        let content: usize = match &self.content {
+            Content::Memory(pieces) => pieces.iter().map(Bytes::len).sum(),
+            Content::Spool(chunks) => size_of_val(&chunks[..]),
+        };
+        u32::try_from(content + self.envelope.raw().len()).unwrap_or(u32::MAX)
+    }
+}
+
+/// An outcome note: these recipients ended, one of the groups that `ringpost_core::envelope` writes.
+pub fn outcome_note(write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    marked(OUTCOME_NOTE, write)
+}
+
+/// A cumulative retry note.
+pub fn retry_note(write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    marked(RETRY_NOTE, write)
+}
+
+fn marked(mark: u8, write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    let mut note = vec![mark];
+    write(&mut note);
+    note
+}

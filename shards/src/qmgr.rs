@@ -1,0 +1,437 @@
+//! qmgr: performs what the scheduler of `ringpost_core::qmgr` decides, for the messages of one shard.
+//!
+//! Receives: messages that are committed; the ends of deliveries; the recovered queue at the start.
+//! Sends:    deliveries to the SMTP client; outcome, retry and remove records to the spool; notices to bounce; the
+//!           lines `queue active`, `removed` and `status=expired`.
+//! Owns:     the scheduler, and the active messages in memory.
+//! Limits:   `qmgr_message_active_limit` and the scheduler's byte budgets bound what is in memory; beyond them only
+//!           ids are kept and messages are loaded again when their turn comes.
+//! On failure: a message that cannot be read is postponed (disk trouble) or set aside as corrupt (damage); while the
+//!           spool cannot take records no delivery starts, because its outcome could not be kept.
+//! Standards: Postfix's qmgr(8); RFC 5321 section 4.5.4.1.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::Duration;
+
+use hashbrown::HashMap;
+use ringpost_core::dsn::Status;
+use ringpost_core::envelope::{OutcomeKind, Reason, write_outcome};
+use ringpost_core::qmgr::{
+    Action, Custody, Delivery, DeliveryReport, MessageId as QueuedId, QmgrSettings, Resolved, Scheduler,
+    SiteHandle,
+};
+use ringpost_core::resolve::Destination;
+use ringpost_reactor::local::Notify;
+use ringpost_spool::{LoadError, MessageId};
+
+use crate::message::{ActiveMessage, FailedRecipient, outcome_note, retry_note};
+use crate::race::race;
+use crate::shard::Shard;
+use crate::{bounce, smtp};
+
+/// How soon mail is looked at again after the spool could not be read.
+const SPOOL_TROUBLE_WAIT: Duration = Duration::from_secs(5);
+
+/// The queue manager of one shard.
+pub struct Qmgr {
+    scheduler: RefCell<Scheduler>,
+    messages: RefCell<HashMap<u64, Rc<ActiveMessage>, foldhash::fast::RandomState>>,
+    pumping: Cell<bool>,
+    /// Told when the scheduler wants to be woken before [`Qmgr::sleeping_until_ms`].
+    rescheduled: Notify,
+    /// When the timekeeping task wakes by itself; wall clock in milliseconds, `u64::MAX` for never.
+    sleeping_until_ms: Cell<u64>,
+    deliveries_running: Cell<u32>,
+}
+
+impl Qmgr {
+    /// An empty queue.
+    pub fn new(settings: QmgrSettings, now_ms: u64) -> Qmgr {
+        Qmgr {
+            scheduler: RefCell::new(Scheduler::new(settings, now_ms)),
+            messages: RefCell::default(),
+            pumping: Cell::new(false),
+            rescheduled: Notify::new(),
+            sleeping_until_ms: Cell::new(0),
+            deliveries_running: Cell::new(0),
+        }
+    }
+
+    /// Deliveries that have started and not ended.
+    pub fn deliveries_running(&self) -> u32 {
+        self.deliveries_running.get()
+    }
+
+    /// An active message. A delivery's message is active until its last delivery ended.
+    pub fn message(&self, id: QueuedId) -> Rc<ActiveMessage> {
+        self.messages.borrow().get(&id.0).expect("a message in delivery is in memory").clone()
+    }
+
+    /// The nexthop of a site in delivery.
+    pub fn nexthop(&self, site: SiteHandle) -> String {
+        let scheduler = self.scheduler.borrow();
+        let (_transport, nexthop) = scheduler.site_names(site).expect("a site in delivery is not forgotten");
+        nexthop.to_owned()
+    }
+}
+
+fn now_ms(shard: &Shard) -> u64 {
+    shard.handle.wall().as_micros() / 1000
+}
+
+/// Takes the recovered queue over from the spool.
+pub fn recover(shard: &Rc<Shard>) {
+    let now_ms = now_ms(shard);
+    let mut scheduler = shard.qmgr.scheduler.borrow_mut();
+    for queued in shard.spool.queued() {
+        let id = QueuedId(queued.id.bits());
+        match queued.held {
+            true => scheduler.recovered_held(id),
+            false => scheduler.recovered(id, u64::from(queued.due_at_s) * 1000, now_ms),
+        }
+    }
+}
+
+/// Keeps time for the scheduler; the shard spawns it once.
+pub async fn run(shard: Rc<Shard>) {
+    loop {
+        shard.qmgr.sleeping_until_ms.set(0);
+        shard.qmgr.scheduler.borrow_mut().tick(now_ms(&shard));
+        pump(&shard);
+        let wakeup_ms = shard.qmgr.scheduler.borrow_mut().next_wakeup();
+        shard.qmgr.sleeping_until_ms.set(wakeup_ms.unwrap_or(u64::MAX));
+        match wakeup_ms {
+            None => shard.qmgr.rescheduled.notified().await,
+            Some(at_ms) => {
+                let wait = Duration::from_millis(at_ms.saturating_sub(now_ms(&shard)).max(1));
+                race(shard.qmgr.rescheduled.notified(), shard.handle.sleep(wait)).await;
+            }
+        }
+    }
+}
+
+/// Takes a message that has just been committed. Kept in memory for its first attempt if there is room.
+pub fn accepted(shard: &Rc<Shard>, message: ActiveMessage) {
+    let id = QueuedId(message.id.bits());
+    let custody = shard.qmgr.scheduler.borrow_mut().arrived(id, message.memory_bytes(), now_ms(shard));
+    if custody == Custody::KeepBytes {
+        shard.qmgr.messages.borrow_mut().insert(id.0, Rc::new(message));
+    }
+    pump(shard);
+}
+
+/// Takes a message that was committed but is not in memory (its content came in chunks).
+pub fn accepted_in_spool(shard: &Rc<Shard>, id: MessageId) {
+    // Nothing is kept, whatever the scheduler would allow: the message is loaded at its activation.
+    let _ = shard.qmgr.scheduler.borrow_mut().arrived(QueuedId(id.bits()), 0, now_ms(shard));
+    pump(shard);
+}
+
+/// Carries out what the scheduler wants done. Actions may lead to further events; those are taken up by the same loop.
+fn pump(shard: &Rc<Shard>) {
+    if shard.qmgr.pumping.replace(true) {
+        return;
+    }
+    loop {
+        let action = shard.qmgr.scheduler.borrow_mut().poll_action();
+        match action {
+            Some(action) => perform(shard, action),
+            None => break,
+        }
+    }
+    shard.qmgr.pumping.set(false);
+    report_spool_events(shard);
+    let wakeup_ms = shard.qmgr.scheduler.borrow_mut().next_wakeup();
+    if wakeup_ms.is_some_and(|at_ms| at_ms < shard.qmgr.sleeping_until_ms.get()) {
+        shard.qmgr.rescheduled.notify();
+    }
+}
+
+fn perform(shard: &Rc<Shard>, action: Action) {
+    match action {
+        // At the stop nothing new is begun; what is not begun is found in the spool at the next start.
+        Action::Activate { .. } | Action::Deliver(_) if shard.drain.begun() => {}
+        Action::Activate { id } => activate(shard, id),
+        Action::Deliver(delivery) => deliver(shard, delivery),
+        Action::DeferNow { id, site: _, recipients, reason } => {
+            let message = shard.qmgr.message(id);
+            let text = format!("delivery temporarily suspended: {reason}");
+            put_off(shard, &message, &recipients, Status::persistent(4, 1), &text);
+        }
+        Action::MessageDone { id } => end_attempt(shard, id, AttemptEnd::Done),
+        Action::Retry { id, due_at_ms } => end_attempt(shard, id, AttemptEnd::Retry { due_at_ms }),
+        Action::Expire { id } => end_attempt(shard, id, AttemptEnd::Expired),
+        Action::Held { id } => {
+            shard.qmgr.messages.borrow_mut().remove(&id.0);
+            shard.spool.hold(MessageId::from_bits(id.0));
+        }
+    }
+}
+
+// ---------------------------------------------------------------------------------------------------------------
+// incoming → active
+
+fn activate(shard: &Rc<Shard>, id: QueuedId) {
+    let kept = shard.qmgr.messages.borrow().get(&id.0).cloned();
+    match kept {
+        Some(message) => begin_attempt(shard, &message),
+        None => shard.handle.spawn(load_and_activate(shard.clone(), id)),
+    }
+}
+
+async fn load_and_activate(shard: Rc<Shard>, id: QueuedId) {
+    let spool_id = MessageId::from_bits(id.0);
+    let loaded = match shard.spool.load(spool_id).await {
+        Ok(loaded) => ActiveMessage::loaded(spool_id, loaded).map_err(|_| LoadError::Corrupt(spool_id)),
+        Err(error) => Err(error),
+    };
+    match loaded {
+        Ok(message) => {
+            shard.counters.reloads.one();
+            let message = Rc::new(message);
+            shard.qmgr.messages.borrow_mut().insert(id.0, message.clone());
+            begin_attempt(&shard, &message);
+        }
+        Err(LoadError::Failed(error)) => {
+            shard.log.warning("qmgr", 0, format_args!("message {spool_id} cannot be read now: {error}"));
+            shard.handle.sleep(SPOOL_TROUBLE_WAIT).await;
+            shard.qmgr.scheduler.borrow_mut().postponed(id, now_ms(&shard));
+        }
+        Err(error) => {
+            shard.log.warning("qmgr", 0, format_args!("{error}; it stays in the spool as corrupt"));
+            shard.qmgr.scheduler.borrow_mut().corrupted(id);
+        }
+    }
+    pump(&shard);
+}
+
+fn begin_attempt(shard: &Rc<Shard>, message: &ActiveMessage) {
+    message.active_at_us.set(shard.handle.wall().as_micros());
+    shard.log.write(|lines, out, now_s| {
+        let fields = message.envelope.fields();
+        let remaining = u64::from(message.progress.borrow().remaining_count());
+        let sender = fields.sender.as_bytes();
+        lines.queue_active(
+            out,
+            now_s,
+            shard.index as u64,
+            message.queue_id.as_str(),
+            sender,
+            fields.content_bytes,
+            remaining,
+        );
+    });
+    let mut plan: Vec<(SiteHandle, u32)> =
+        Vec::with_capacity(message.progress.borrow().remaining_count() as usize);
+    let mut unresolved: Vec<u32> = Vec::new();
+    for (index, recipient) in message.envelope.recipients().enumerate() {
+        let index = index as u32;
+        if message.progress.borrow().is_done(index) {
+            continue;
+        }
+        match shard.settings.resolve.destination(recipient.address) {
+            Destination::Site { transport, nexthop } => {
+                plan.push((shard.qmgr.scheduler.borrow_mut().site(transport, nexthop), index));
+            }
+            Destination::Unavailable => unresolved.push(index),
+        }
+    }
+    if !unresolved.is_empty() {
+        put_off(shard, message, &unresolved, Status::persistent(3, 0), "mail transport unavailable");
+    }
+    let resolved = Resolved {
+        arrival_ms: message.envelope.arrival_us() / 1000,
+        bytes: message.memory_bytes(),
+        null_sender: message.envelope.sender().is_empty(),
+        deferred: unresolved.len() as u32,
+    };
+    shard.qmgr.scheduler.borrow_mut().activated(QueuedId(message.id.bits()), resolved, &plan, now_ms(shard));
+}
+
+// ---------------------------------------------------------------------------------------------------------------
+// deliveries
+
+fn deliver(shard: &Rc<Shard>, delivery: Delivery) {
+    if shard.spool.ready_for_notes() {
+        shard.qmgr.deliveries_running.set(shard.qmgr.deliveries_running.get() + 1);
+        smtp::start(shard, delivery);
+        return;
+    }
+    let message = shard.qmgr.message(delivery.id);
+    put_off(shard, &message, &delivery.recipients, Status::persistent(3, 0), "queue file write error");
+    let report = DeliveryReport { done: 0, deferred: delivery.recipients.len() as u32, trouble: None };
+    shard.qmgr.scheduler.borrow_mut().delivery_finished(delivery.delivery_id, report, now_ms(shard));
+}
+
+/// What a delivery agent has found out about the recipients of one delivery. Every recipient is in one of the three.
+#[derive(Default)]
+pub struct DeliveryEnd {
+    /// Recipients that the server took.
+    pub sent: Vec<u32>,
+    /// Recipients that failed for good.
+    pub bounced: Vec<FailedRecipient>,
+    /// Recipients to be tried again, with the reason.
+    pub deferred: Vec<(u32, Reason)>,
+    /// Connection or handshake trouble, with its text.
+    pub trouble: Option<String>,
+}
+
+/// Takes the end of a delivery, records it, and answers the next delivery for the same site, if one may start now: a
+/// kept connection then goes on at once.
+pub fn delivery_ended(shard: &Rc<Shard>, delivery: &Delivery, end: DeliveryEnd) -> Option<Delivery> {
+    let message = shard.qmgr.message(delivery.id);
+    shard.counters.recipients_sent.add(end.sent.len() as u64);
+    shard.counters.recipients_bounced.add(end.bounced.len() as u64);
+    shard.counters.recipients_deferred.add(end.deferred.len() as u64);
+    let report = DeliveryReport {
+        done: (end.sent.len() + end.bounced.len()) as u32,
+        deferred: end.deferred.len() as u32,
+        trouble: end.trouble.as_deref(),
+    };
+    record(shard, &message, &end);
+    let mut scheduler = shard.qmgr.scheduler.borrow_mut();
+    scheduler.delivery_finished(delivery.delivery_id, report, now_ms(shard));
+    let next = if shard.drain.begun() { None } else { scheduler.next_for(delivery.site) };
+    drop(scheduler);
+    if next.is_none() {
+        shard.qmgr.deliveries_running.set(shard.qmgr.deliveries_running.get() - 1);
+        shard.quieter.notify();
+    }
+    pump(shard);
+    next
+}
+
+/// Brings the message's progress up to date. An outcome record is written only while something of the message remains:
+/// otherwise its Remove record says it all.
+fn record(shard: &Rc<Shard>, message: &ActiveMessage, end: &DeliveryEnd) {
+    let mut progress = message.progress.borrow_mut();
+    let mut failed = message.failed.borrow_mut();
+    for &index in &end.sent {
+        progress.finish(index);
+    }
+    for (index, reason) in &end.deferred {
+        progress.put_off(reason.clone(), [*index]);
+    }
+    failed.extend(end.bounced.iter().cloned());
+    if progress.remaining_count() > 0 && !end.sent.is_empty() {
+        let mut sent = end.sent.clone();
+        sent.sort_unstable();
+        shard
+            .spool
+            .outcome(message.id, &outcome_note(|out| write_outcome(out, &[(OutcomeKind::Sent, &sent)])));
+    }
+}
+
+/// Logs and remembers that these recipients are deferred without an attempt.
+fn put_off(shard: &Rc<Shard>, message: &ActiveMessage, recipients: &[u32], status: Status, text: &str) {
+    let reason = Reason { status, text: text.to_owned(), reply: String::new(), remote_mta: String::new() };
+    shard.counters.recipients_deferred.add(recipients.len() as u64);
+    smtp::log_without_attempt(shard, message, recipients, &reason);
+    message.progress.borrow_mut().put_off(reason, recipients.iter().copied());
+}
+
+// ---------------------------------------------------------------------------------------------------------------
+// active → removed or deferred
+
+#[derive(Clone, Copy)]
+enum AttemptEnd {
+    /// No recipient remains to be tried.
+    Done,
+    /// Recipients remain.
+    Retry { due_at_ms: u64 },
+    /// Recipients remain, and the message is too old.
+    Expired,
+}
+
+/// The bounce is stored before the record that the recipients bounced, so that a crash in between repeats the attempt
+/// instead of forgetting the sender.
+fn end_attempt(shard: &Rc<Shard>, id: QueuedId, end: AttemptEnd) {
+    let message = shard.qmgr.messages.borrow_mut().remove(&id.0).expect("an active message is in memory");
+    if let AttemptEnd::Expired = end {
+        expire(shard, &message);
+    }
+    if message.failed.borrow().is_empty() {
+        settle(shard, &message, end);
+    } else {
+        shard.handle.spawn(bounce_and_settle(shard.clone(), message, end));
+    }
+}
+
+/// Every recipient that remains becomes a failed one, for the reason that was last known.
+fn expire(shard: &Rc<Shard>, message: &ActiveMessage) {
+    shard.log.write(|lines, out, now_s| {
+        let sender = message.envelope.sender().as_bytes();
+        lines.expired(out, now_s, shard.index as u64, message.queue_id.as_str(), sender, false);
+    });
+    let progress = message.progress.borrow();
+    let mut failed = message.failed.borrow_mut();
+    let already: Vec<u32> = failed.iter().map(|failed| failed.recipient).collect();
+    for recipient in progress.remaining().filter(|index| !already.contains(index)) {
+        let reason = progress.reason(recipient).cloned().unwrap_or_else(|| Reason {
+            status: Status::persistent(4, 7),
+            text: "delivery time expired".to_owned(),
+            reply: String::new(),
+            remote_mta: String::new(),
+        });
+        failed.push(FailedRecipient { recipient, reason });
+    }
+}
+
+async fn bounce_and_settle(shard: Rc<Shard>, message: Rc<ActiveMessage>, end: AttemptEnd) {
+    let failed = message.failed.take();
+    let indexes: Vec<u32> = failed.iter().map(|failed| failed.recipient).collect();
+    match bounce::notify_sender(&shard, &message, &failed).await {
+        Ok(()) => {
+            let mut progress = message.progress.borrow_mut();
+            indexes.iter().for_each(|&index| progress.finish(index));
+            drop(progress);
+            settle(&shard, &message, end);
+        }
+        Err(error) => {
+            let text = format!("bounce failed: {error}");
+            put_off(&shard, &message, &indexes, Status::persistent(3, 0), &text);
+            retry_later(&shard, &message, end);
+        }
+    }
+}
+
+fn settle(shard: &Rc<Shard>, message: &ActiveMessage, end: AttemptEnd) {
+    match end {
+        AttemptEnd::Retry { due_at_ms } => write_retry(shard, message, due_at_ms),
+        AttemptEnd::Done | AttemptEnd::Expired => {
+            shard.spool.remove(message.id);
+            shard.log.write(|lines, out, now_s| {
+                lines.removed(out, now_s, shard.index as u64, message.queue_id.as_str());
+            });
+        }
+    }
+}
+
+/// The notice could not be stored: the message stays, whatever the scheduler had decided.
+fn retry_later(shard: &Rc<Shard>, message: &ActiveMessage, end: AttemptEnd) {
+    match end {
+        AttemptEnd::Retry { due_at_ms } => write_retry(shard, message, due_at_ms),
+        AttemptEnd::Done | AttemptEnd::Expired => {
+            let now_ms = now_ms(shard);
+            let due_at_ms = now_ms + shard.settings.qmgr.minimal_backoff_ms;
+            write_retry(shard, message, due_at_ms);
+            shard.qmgr.scheduler.borrow_mut().recovered(QueuedId(message.id.bits()), due_at_ms, now_ms);
+            pump(shard);
+        }
+    }
+}
+
+fn write_retry(shard: &Rc<Shard>, message: &ActiveMessage, due_at_ms: u64) {
+    let due_at_s = due_at_ms.div_ceil(1000);
+    let mut progress = message.progress.borrow_mut();
+    progress.attempted();
+    let note = retry_note(|out| progress.write_retry(due_at_s, out));
+    shard.spool.retry(message.id, u32::try_from(due_at_s).unwrap_or(u32::MAX), &note);
+}
+
+fn report_spool_events(shard: &Rc<Shard>) {
+    for event in shard.spool.take_events() {
+        shard.log.warning("qmgr", 0, format_args!("spool: {event}"));
+    }
+}

@@ -1,0 +1,518 @@
+//! settings: the configuration as the shards use it, read once at the start. Nothing here changes while the engine
+//! runs, and all shards share it.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ringpost_core::access::{AccessFacts, AccessLists};
+use ringpost_core::address::Address;
+use ringpost_core::cleanup::CleanupSettings;
+use ringpost_core::config::{Config, View, names};
+use ringpost_core::content::BareNewline;
+use ringpost_core::dns::AddressPreference;
+use ringpost_core::envelope::RECIPIENTS_MAX;
+use ringpost_core::network_list::NetworkList;
+use ringpost_core::qmgr::{QmgrSettings, TransportSettings};
+use ringpost_core::reply::Reply;
+use ringpost_core::resolve::ResolveSettings;
+use ringpost_core::smtp::{ClientSettings, EhloKeywords, Protocol, StageTimeouts};
+use ringpost_core::smtpd::{Client, Extension, Session, SmtpdSettings};
+use ringpost_reactor::ReactorOptions;
+use ringpost_spool::{EngineLock, LockError, SpoolOptions};
+
+use crate::dns;
+use crate::failure::{EX_CANTCREAT, EX_TEMPFAIL, Failure};
+
+/// Entries of a shard's submission queue: more operations than this in one turn are submitted in two goes.
+const RING_ENTRIES: u32 = 1024;
+/// Receive buffers of a shard: what may have arrived and not been looked at. 16 MiB together.
+const RECEIVE_BUFFERS: u16 = 2048;
+/// Bytes of each: a 4 KiB message with its commands in one piece.
+const RECEIVE_BUFFER_BYTES: u32 = 8192;
+/// Destinations without work that a shard remembers by name.
+const IDLE_SITES_MAX: u32 = 10_000;
+
+/// One listening address of one `master.cf` line.
+#[derive(Clone, Debug)]
+pub struct ListenAddress {
+    /// Where to listen.
+    pub address: SocketAddr,
+    /// Index into [`Settings::services`].
+    pub service: usize,
+}
+
+/// What one `smtpd` line of `master.cf` decides, its `-o` settings included.
+#[derive(Debug)]
+pub struct SmtpdService {
+    /// What the session itself needs.
+    pub session: SmtpdSettings,
+    /// `mynetworks`.
+    pub mynetworks: NetworkList,
+    /// `smtpd_forbid_bare_newline_exclusions`.
+    pub bare_newline_exclusions: NetworkList,
+    /// The restriction lists.
+    pub access: AccessLists,
+    /// `smtpd_timeout`.
+    pub timeout: Duration,
+    /// `smtpd_client_port_logging`.
+    pub client_port_logging: bool,
+    /// What cleanup needs.
+    pub cleanup: CleanupSettings,
+    /// `always_add_missing_headers`.
+    pub always_add_missing_headers: bool,
+    /// `local_header_rewrite_clients` has `permit_inet_interfaces`: our own addresses are local clients.
+    pub own_addresses_are_local: Option<Vec<IpAddr>>,
+    /// `local_header_rewrite_clients` has `permit_mynetworks`.
+    pub mynetworks_are_local: bool,
+}
+
+impl SmtpdService {
+    /// Whether a message of this client gets the headers that it lacks.
+    pub fn adds_missing_headers(&self, client: &Client) -> bool {
+        let own =
+            |addresses: &Vec<IpAddr>| client.address.is_loopback() || addresses.contains(&client.address);
+        self.always_add_missing_headers
+            || (self.mynetworks_are_local && client.in_mynetworks)
+            || self.own_addresses_are_local.as_ref().is_some_and(own)
+    }
+
+    /// The verdict on the recipient that the session asks about.
+    pub fn recipient_verdict(&self, resolve: &ResolveSettings, session: &Session) -> Option<Reply> {
+        let recipient = &session.last_recipient().address;
+        let ours = recipient.domain().is_none_or(|domain| resolve.is_our_destination(domain));
+        self.access
+            .at_recipient(&AccessFacts { destination_is_ours: ours, ..self.facts(session, Some(recipient)) })
+    }
+
+    /// The verdict on DATA.
+    pub fn data_verdict(&self, session: &Session) -> Option<Reply> {
+        self.access.at_data(&self.facts(session, None))
+    }
+
+    /// The verdict on the whole message.
+    pub fn end_of_data_verdict(&self, session: &Session) -> Option<Reply> {
+        self.access.at_end_of_data(&self.facts(session, None))
+    }
+
+    fn facts<'a>(&self, session: &'a Session, recipient: Option<&'a Address>) -> AccessFacts<'a> {
+        AccessFacts {
+            client_in_mynetworks: session.client().in_mynetworks,
+            client: session.client_text(),
+            recipient,
+            destination_is_ours: true,
+        }
+    }
+}
+
+/// The SMTP client's part.
+#[derive(Debug)]
+pub struct SmtpSettings {
+    /// What the session itself needs.
+    pub client: ClientSettings,
+    /// `smtp_bind_address`.
+    pub bind_v4: Option<IpAddr>,
+    /// `smtp_bind_address6`.
+    pub bind_v6: Option<IpAddr>,
+    /// `smtp_tcp_port`, for nexthops without one.
+    pub port: u16,
+    /// `smtp_line_length_limit`, bytes.
+    pub line_length_max: usize,
+    /// `smtp_mx_address_limit`; 0 for none.
+    pub mx_address_limit: usize,
+    /// `smtp_mx_session_limit`, at least 1.
+    pub mx_session_limit: usize,
+    /// Addresses of equal preference are shuffled.
+    pub randomize_addresses: bool,
+    /// `smtp_connection_cache_on_demand`.
+    pub keep_connections: bool,
+    /// `smtp_connection_cache_time_limit`.
+    pub cache_time: Duration,
+    /// `smtp_connection_reuse_time_limit`.
+    pub reuse_time: Duration,
+    /// `smtp_connection_reuse_count_limit`; 0 for none.
+    pub reuse_count: u32,
+    /// `smtp_address_preference`.
+    pub address_preference: AddressPreference,
+    /// `smtp_balance_inet_protocols`.
+    pub balance_families: bool,
+    /// Families that may be used: IPv4, IPv6.
+    pub families: (bool, bool),
+}
+
+impl SmtpSettings {
+    /// The local address for a connection to `server`.
+    pub fn bind_address(&self, server: SocketAddr) -> Option<SocketAddr> {
+        let bind = if server.is_ipv4() { self.bind_v4 } else { self.bind_v6 };
+        bind.map(|address| SocketAddr::new(address, 0))
+    }
+}
+
+/// Everything that the engine and its shards need to know.
+#[derive(Debug)]
+pub struct Settings {
+    /// Shards, one for each core.
+    pub shards: usize,
+    /// Where to listen.
+    pub listeners: Vec<ListenAddress>,
+    /// The smtpd lines.
+    pub services: Vec<SmtpdService>,
+    /// The SMTP client.
+    pub smtp: SmtpSettings,
+    /// The queue manager, for one shard.
+    pub qmgr: QmgrSettings,
+    /// Routes.
+    pub resolve: ResolveSettings,
+    /// Name servers.
+    pub dns_servers: Vec<SocketAddr>,
+    /// `queue_directory`.
+    pub queue_directory: PathBuf,
+    /// `maillog_file`; standard output when empty.
+    pub maillog_file: PathBuf,
+    /// `myhostname`.
+    pub myhostname: String,
+    /// Addresses of this host: an MX host that has one is ourselves.
+    pub own_addresses: Vec<IpAddr>,
+    /// What cleanup needs for mail that the system itself writes.
+    pub own_mail: CleanupSettings,
+    /// `myorigin`.
+    pub myorigin: String,
+    /// `mail_name`.
+    pub mail_name: String,
+    /// `syslog_name`.
+    pub syslog_name: String,
+    /// `delay_logging_resolution_limit`.
+    pub delay_decimals: u8,
+    /// `bounce_size_limit`, bytes.
+    pub bounce_size_limit: u64,
+    /// `soft_bounce`.
+    pub soft_bounce: bool,
+    /// Sessions of one shard.
+    pub sessions_max_per_shard: u32,
+    /// `ringpost_drain_limit`.
+    pub drain_limit: Duration,
+    segment_bytes: u64,
+    free_bytes_min: u64,
+    reactor_trace: Option<PathBuf>,
+}
+
+impl Settings {
+    /// Reads the settings; `config` has been checked, and refusals have stopped the start before.
+    pub fn from_config(config: &Config) -> Result<Settings, Failure> {
+        let view = config.view();
+        let shards = match view.count(names::RINGPOST_SHARDS) {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            shards => shards,
+        };
+        let mut listeners = Vec::new();
+        let mut services = Vec::new();
+        for spec in config.listeners() {
+            for address in spec.addresses(config) {
+                listeners.push(ListenAddress { address, service: services.len() });
+            }
+            services.push(smtpd_service(&config.for_service(spec.service)));
+        }
+        if listeners.is_empty() {
+            return Err(Failure::config("master.cf has no smtpd line that listens: nothing to serve"));
+        }
+        let sessions = view.number(names::RINGPOST_SESSION_LIMIT).div_ceil(shards as u64);
+        let maillog_file = view.text(names::MAILLOG_FILE);
+        let trace = view.text(names::RINGPOST_REACTOR_TRACE);
+        Ok(Settings {
+            shards,
+            listeners,
+            services,
+            smtp: smtp(config)?,
+            qmgr: qmgr(config, shards),
+            resolve: resolve(&view),
+            dns_servers: dns_servers(&view)?,
+            queue_directory: view.text(names::QUEUE_DIRECTORY).into(),
+            maillog_file: if maillog_file.is_empty() { "/dev/stdout".into() } else { maillog_file.into() },
+            myhostname: view.text(names::MYHOSTNAME),
+            own_addresses: config
+                .view()
+                .host()
+                .interfaces
+                .iter()
+                .map(|interface| interface.address)
+                .collect(),
+            own_mail: cleanup(&view),
+            myorigin: view.text(names::MYORIGIN),
+            mail_name: view.text(names::MAIL_NAME),
+            syslog_name: view.text(names::SYSLOG_NAME),
+            delay_decimals: view.number(names::DELAY_LOGGING_RESOLUTION_LIMIT) as u8,
+            bounce_size_limit: view.number(names::BOUNCE_SIZE_LIMIT),
+            soft_bounce: view.flag(names::SOFT_BOUNCE),
+            sessions_max_per_shard: u32::try_from(sessions).unwrap_or(u32::MAX),
+            drain_limit: view.time(names::RINGPOST_DRAIN_LIMIT),
+            segment_bytes: view.number(names::RINGPOST_SPOOL_SEGMENT_SIZE),
+            free_bytes_min: view.number(names::QUEUE_MINFREE),
+            reactor_trace: (!trace.is_empty()).then(|| trace.into()),
+        })
+    }
+
+    /// Bytes that the spool must have room for before a message is begun: what the client declared, else half as much
+    /// again as the largest message (Postfix's rule for `queue_minfree`).
+    pub fn room_wanted(&self, service: &SmtpdService, declared_bytes: u64) -> u64 {
+        match declared_bytes {
+            0 => service.session.message_size_limit / 2 * 3,
+            declared => declared,
+        }
+    }
+
+    /// How the reactor of shard `index` is set up.
+    pub fn reactor_options(&self, index: usize) -> ReactorOptions {
+        ReactorOptions {
+            ring_entries: RING_ENTRIES,
+            buffer_count: RECEIVE_BUFFERS,
+            buffer_bytes: RECEIVE_BUFFER_BYTES,
+            core: Some(index),
+            trace: self.reactor_trace.as_ref().map(|path| numbered(path, index)),
+        }
+    }
+
+    /// How the spool of shard `index` is kept.
+    pub fn spool_options(&self, index: usize) -> SpoolOptions {
+        let mut options = SpoolOptions::new(index as u16);
+        options.segment_bytes = self.segment_bytes;
+        options.free_bytes_min = options.free_bytes_min.max(self.free_bytes_min);
+        options
+    }
+
+    /// Makes the queue directory and takes it for this engine.
+    pub fn take_spool(&self) -> Result<EngineLock, Failure> {
+        let directory = &self.queue_directory;
+        let cannot = |error: &dyn std::fmt::Display| {
+            Failure::new(EX_CANTCREAT, format!("cannot use queue_directory {}: {error}", directory.display()))
+        };
+        ringpost_reactor::fs::create_dir_all(directory).map_err(|error| cannot(&error))?;
+        EngineLock::take(directory).map_err(|error| match error {
+            LockError::Held { .. } => Failure::new(EX_TEMPFAIL, error.to_string()),
+            error => cannot(&error),
+        })
+    }
+}
+
+fn numbered(path: &Path, index: usize) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".{index:02}"));
+    name.into()
+}
+
+fn smtpd_service(view: &View<'_>) -> SmtpdService {
+    let mut session = SmtpdSettings::new(&view.text(names::MYHOSTNAME));
+    session.banner = view.text(names::SMTPD_BANNER);
+    session.message_size_limit = view.number(names::MESSAGE_SIZE_LIMIT);
+    session.recipient_limit = view.count(names::SMTPD_RECIPIENT_LIMIT).min(RECIPIENTS_MAX as usize);
+    session.recipient_overshoot_limit = view.count(names::SMTPD_RECIPIENT_OVERSHOOT_LIMIT);
+    session.soft_error_limit = clamped(view.number(names::SMTPD_SOFT_ERROR_LIMIT));
+    session.hard_error_limit = clamped(view.number(names::SMTPD_HARD_ERROR_LIMIT));
+    session.junk_command_limit = clamped(view.number(names::SMTPD_JUNK_COMMAND_LIMIT));
+    session.error_sleep_ms = view.time(names::SMTPD_ERROR_SLEEP_TIME).as_millis() as u64;
+    session.line_length_limit = view.count(names::LINE_LENGTH_LIMIT);
+    session.bare_newline = match view.text(names::SMTPD_FORBID_BARE_NEWLINE).as_str() {
+        "no" => BareNewline::No,
+        "reject" => BareNewline::Reject,
+        _ => BareNewline::Normalize,
+    };
+    session.forbid_unauth_pipelining = view.flag(names::SMTPD_FORBID_UNAUTH_PIPELINING);
+    session.helo_required = view.flag(names::SMTPD_HELO_REQUIRED);
+    session.disable_vrfy = view.flag(names::DISABLE_VRFY_COMMAND);
+    session.strict_rfc821_envelopes = view.flag(names::STRICT_RFC821_ENVELOPES);
+    session.soft_bounce = view.flag(names::SOFT_BOUNCE);
+    session.discard_ehlo_keywords = view
+        .list(names::SMTPD_DISCARD_EHLO_KEYWORDS)
+        .iter()
+        .filter_map(|word| Extension::named(word))
+        .collect();
+    session.forbidden_commands = view.list(names::SMTPD_FORBIDDEN_COMMANDS);
+    let rewrite_clients = view.list(names::LOCAL_HEADER_REWRITE_CLIENTS);
+    SmtpdService {
+        session,
+        mynetworks: view.networks(names::MYNETWORKS),
+        bare_newline_exclusions: view.networks(names::SMTPD_FORBID_BARE_NEWLINE_EXCLUSIONS),
+        access: access(view),
+        timeout: view.time(names::SMTPD_TIMEOUT),
+        client_port_logging: view.flag(names::SMTPD_CLIENT_PORT_LOGGING),
+        cleanup: cleanup(view),
+        always_add_missing_headers: view.flag(names::ALWAYS_ADD_MISSING_HEADERS),
+        own_addresses_are_local: rewrite_clients
+            .iter()
+            .any(|item| item == "permit_inet_interfaces")
+            .then(|| view.host().interfaces.iter().map(|interface| interface.address).collect()),
+        mynetworks_are_local: rewrite_clients.iter().any(|item| item == "permit_mynetworks"),
+    }
+}
+
+fn cleanup(view: &View<'_>) -> CleanupSettings {
+    CleanupSettings {
+        myhostname: view.text(names::MYHOSTNAME),
+        mail_name: view.text(names::MAIL_NAME),
+        hopcount_limit: view.count(names::HOPCOUNT_LIMIT),
+        message_drop_headers: view.list(names::MESSAGE_DROP_HEADERS),
+    }
+}
+
+fn access(view: &View<'_>) -> AccessLists {
+    AccessLists {
+        before_recipient: vec![
+            ("Client host", view.restrictions(names::SMTPD_CLIENT_RESTRICTIONS)),
+            ("Helo command", view.restrictions(names::SMTPD_HELO_RESTRICTIONS)),
+            ("Sender address", view.restrictions(names::SMTPD_SENDER_RESTRICTIONS)),
+        ],
+        relay: view.relay_restrictions(),
+        recipient: view.restrictions(names::SMTPD_RECIPIENT_RESTRICTIONS),
+        relay_first: view.flag(names::SMTPD_RELAY_BEFORE_RECIPIENT_RESTRICTIONS),
+        data: view.restrictions(names::SMTPD_DATA_RESTRICTIONS),
+        end_of_data: view.restrictions(names::SMTPD_END_OF_DATA_RESTRICTIONS),
+        relay_reject_code: view.number(names::RELAY_DOMAINS_REJECT_CODE) as u16,
+    }
+}
+
+fn clamped(number: u64) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}
+
+fn resolve(view: &View<'_>) -> ResolveSettings {
+    let (default_transport, default_nexthop) = transport_and_nexthop(&view.text(names::DEFAULT_TRANSPORT));
+    let (relay_transport, relay_nexthop) = transport_and_nexthop(&view.text(names::RELAY_TRANSPORT));
+    let relayhost = view.text(names::RELAYHOST);
+    ResolveSettings {
+        default_transport,
+        default_nexthop,
+        relay_transport,
+        relay_nexthop,
+        relayhost: (!relayhost.is_empty()).then_some(relayhost),
+        my_destination: view.domains(names::MYDESTINATION),
+        relay_domains: view.domains(names::RELAY_DOMAINS),
+    }
+}
+
+/// `transport:nexthop`, either part may be missing.
+fn transport_and_nexthop(text: &str) -> (String, Option<String>) {
+    match text.split_once(':') {
+        Some((transport, nexthop)) => {
+            (transport.to_owned(), (!nexthop.is_empty()).then(|| nexthop.to_owned()))
+        }
+        None => (text.to_owned(), None),
+    }
+}
+
+fn dns_servers(view: &View<'_>) -> Result<Vec<SocketAddr>, Failure> {
+    let listed = view.list(names::RINGPOST_DNS_SERVERS);
+    if listed.is_empty() {
+        // A host without resolv.conf has no DNS: mail to domains is then deferred, and says why.
+        let text =
+            ringpost_reactor::fs::read_small(Path::new("/etc/resolv.conf"), 64 << 10).unwrap_or_default();
+        return Ok(dns::servers_of_resolv_conf(&String::from_utf8_lossy(&text)));
+    }
+    let parse = |text: &String| {
+        let with_port = text.parse::<SocketAddr>().ok();
+        let address =
+            with_port.or_else(|| text.parse::<IpAddr>().ok().map(|address| SocketAddr::new(address, 53)));
+        address.ok_or_else(|| Failure::config(format!("ringpost_dns_servers: \"{text}\" is no address")))
+    };
+    listed.iter().map(parse).collect()
+}
+
+fn smtp(config: &Config) -> Result<SmtpSettings, Failure> {
+    let view = match config.transport("smtp") {
+        Some(service) => config.for_service(service),
+        None => config.view(),
+    };
+    let seconds = |name| clamped(view.time(name).as_secs());
+    let client = ClientSettings {
+        protocol: Protocol::Smtp,
+        helo_name: view.text(names::SMTP_HELO_NAME),
+        my_hostname: view.text(names::MYHOSTNAME),
+        pipelining: true,
+        discard_ehlo_keywords: EhloKeywords::from_list(
+            &view.list(names::SMTP_DISCARD_EHLO_KEYWORDS).join(" "),
+        ),
+        skip_5xx_greeting: view.flag(names::SMTP_SKIP_5XX_GREETING),
+        timeouts: StageTimeouts {
+            connect: seconds(names::SMTP_CONNECT_TIMEOUT),
+            helo: seconds(names::SMTP_HELO_TIMEOUT),
+            mail: seconds(names::SMTP_MAIL_TIMEOUT),
+            rcpt: seconds(names::SMTP_RCPT_TIMEOUT),
+            data_init: seconds(names::SMTP_DATA_INIT_TIMEOUT),
+            data_transfer: seconds(names::SMTP_DATA_XFER_TIMEOUT),
+            data_done: seconds(names::SMTP_DATA_DONE_TIMEOUT),
+            quit: seconds(names::SMTP_QUIT_TIMEOUT),
+            rset: seconds(names::SMTP_RSET_TIMEOUT),
+        },
+    };
+    let address = |name: ringpost_core::config::Name<_>| {
+        let text: String = view.text(name);
+        match text.is_empty() {
+            true => Ok(None),
+            false => text
+                .parse::<IpAddr>()
+                .map(Some)
+                .map_err(|_| Failure::config(format!("{}: \"{text}\" is no address", name.as_str()))),
+        }
+    };
+    let port = view.text(names::SMTP_TCP_PORT);
+    Ok(SmtpSettings {
+        client,
+        bind_v4: address(names::SMTP_BIND_ADDRESS)?,
+        bind_v6: address(names::SMTP_BIND_ADDRESS6)?,
+        port: ringpost_core::config::port(&port)
+            .ok_or_else(|| Failure::config(format!("smtp_tcp_port: \"{port}\" is no port")))?,
+        line_length_max: view.count(names::SMTP_LINE_LENGTH_LIMIT),
+        mx_address_limit: view.count(names::SMTP_MX_ADDRESS_LIMIT),
+        mx_session_limit: view.count(names::SMTP_MX_SESSION_LIMIT).max(1),
+        randomize_addresses: view.flag(names::SMTP_RANDOMIZE_ADDRESSES),
+        keep_connections: view.flag(names::SMTP_CONNECTION_CACHE_ON_DEMAND),
+        cache_time: view.time(names::SMTP_CONNECTION_CACHE_TIME_LIMIT),
+        reuse_time: view.time(names::SMTP_CONNECTION_REUSE_TIME_LIMIT),
+        reuse_count: clamped(view.number(names::SMTP_CONNECTION_REUSE_COUNT_LIMIT)),
+        address_preference: match view.text(names::SMTP_ADDRESS_PREFERENCE).as_str() {
+            "ipv4" => AddressPreference::Ipv4,
+            "ipv6" => AddressPreference::Ipv6,
+            _ => AddressPreference::Any,
+        },
+        balance_families: view.flag(names::SMTP_BALANCE_INET_PROTOCOLS),
+        families: (
+            view.uses_protocol(IpAddr::from([127, 0, 0, 1])),
+            view.uses_protocol(IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1])),
+        ),
+    })
+}
+
+fn qmgr(config: &Config, shards: usize) -> QmgrSettings {
+    let view = config.view();
+    let milliseconds = |name| view.time(name).as_millis() as u64;
+    let share = |total: u64| total.div_ceil(shards as u64);
+    let memory = share(view.number(names::RINGPOST_MESSAGE_MEMORY));
+    let transports = ["smtp", "relay"].map(|name| (name.to_owned(), transport(&view, name)));
+    QmgrSettings {
+        active_messages_max: clamped(share(view.number(names::QMGR_MESSAGE_ACTIVE_LIMIT))).max(1),
+        active_bytes_max: memory,
+        incoming_kept_bytes_max: memory / 2,
+        idle_sites_max: IDLE_SITES_MAX.max(clamped(view.number(names::SMTPD_RECIPIENT_LIMIT))),
+        minimal_backoff_ms: milliseconds(names::MINIMAL_BACKOFF_TIME),
+        maximal_backoff_ms: milliseconds(names::MAXIMAL_BACKOFF_TIME)
+            .max(milliseconds(names::MINIMAL_BACKOFF_TIME)),
+        queue_run_delay_ms: milliseconds(names::QUEUE_RUN_DELAY),
+        maximal_queue_lifetime_ms: milliseconds(names::MAXIMAL_QUEUE_LIFETIME),
+        bounce_queue_lifetime_ms: milliseconds(names::BOUNCE_QUEUE_LIFETIME),
+        transports: transports.into(),
+        ..QmgrSettings::default()
+    }
+}
+
+fn transport(view: &View<'_>, name: &str) -> TransportSettings {
+    let number = |parameter| clamped(view.transport_number(name, parameter));
+    let feedback = |parameter| view.transport_feedback(name, parameter);
+    TransportSettings {
+        concurrency_max: number(names::DEFAULT_DESTINATION_CONCURRENCY_LIMIT),
+        concurrency_initial: number(names::INITIAL_DESTINATION_CONCURRENCY).max(1),
+        recipients_max: number(names::DEFAULT_DESTINATION_RECIPIENT_LIMIT),
+        positive_feedback: feedback(names::DEFAULT_DESTINATION_CONCURRENCY_POSITIVE_FEEDBACK),
+        negative_feedback: feedback(names::DEFAULT_DESTINATION_CONCURRENCY_NEGATIVE_FEEDBACK),
+        failed_cohorts_max: number(names::DEFAULT_DESTINATION_CONCURRENCY_FAILED_COHORT_LIMIT),
+        rate_delay_ms: view.transport_time(name, names::DEFAULT_DESTINATION_RATE_DELAY).as_millis() as u64,
+        ..TransportSettings::default()
+    }
+}

@@ -1,0 +1,271 @@
+//! shard: everything that one core owns, from its start to its end.
+//!
+//! Receives: its `Parts` from the engine; `Control` and `MeshMessage`s over the rings.
+//! Sends:    one report of its start, its figures when asked and when it ends.
+//! Owns:     the reactor, the spool's log of this shard, and one of each service.
+//! Limits:   see the services; the stop waits `ringpost_drain_limit` for what is running.
+//! On failure: a start that fails is reported and nothing is accepted; our own broken invariant aborts the process.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use ringpost_core::smtpd::SmtpdSettings;
+use ringpost_reactor::local::Notify;
+use ringpost_reactor::ring::Receiver;
+use ringpost_reactor::{Endpoint, Handle, ListenOptions, Listener, Reactor};
+
+use crate::counters::{Counters, ShardFigures};
+use crate::dns::Resolver;
+use crate::drain::Drain;
+use crate::engine::Started;
+use crate::failure::{EX_UNAVAILABLE, Failure};
+use crate::log::Log;
+use crate::mesh::{Control, Loads, MeshEnds, MeshMessage, MeshSenders};
+use crate::qmgr::Qmgr;
+use crate::settings::Settings;
+use crate::smtp::SmtpTransport;
+use crate::spool_disk::ShardSpool;
+use crate::{listener, qmgr, smtpd, spool_disk};
+
+/// Clients that the kernel holds for us between two turns; `net.core.somaxconn` bounds it too.
+const LISTEN_BACKLOG: u32 = 4096;
+
+/// What the engine gives a shard.
+pub struct Parts {
+    /// Number of the shard, from 0; also its core.
+    pub index: usize,
+    /// The configuration, shared and never changed.
+    pub settings: Arc<Settings>,
+    /// This shard's ends of the rings.
+    pub mesh: MeshEnds,
+    /// The load counters of all shards.
+    pub loads: Arc<Loads>,
+    /// Where to tell that the shard has started.
+    pub started: Started,
+}
+
+/// One shard. Services reach each other through it; none holds a lock, all run on one thread.
+pub struct Shard {
+    /// Number of the shard.
+    pub index: usize,
+    /// The configuration.
+    pub settings: Arc<Settings>,
+    /// The reactor.
+    pub handle: Handle,
+    /// The queue store.
+    pub spool: ShardSpool,
+    /// The queue manager.
+    pub qmgr: Qmgr,
+    /// The resolver.
+    pub resolver: Resolver,
+    /// The SMTP client's settings and kept connections.
+    pub transport: SmtpTransport,
+    /// The settings of each smtpd service, as its sessions share them.
+    pub session_settings: Vec<Rc<SmtpdSettings>>,
+    /// The mail log.
+    pub log: Log,
+    /// What has been done.
+    pub counters: Counters,
+    /// The stop signal.
+    pub drain: Drain,
+    /// Sending ends of the rings.
+    pub mesh: RefCell<MeshSenders>,
+    /// Sessions on all shards.
+    pub loads: Arc<Loads>,
+    /// Told whenever a session ends.
+    pub session_ended: Notify,
+    /// Told whenever something ends that a stop waits for.
+    pub quieter: Notify,
+    session_numbers: Cell<u32>,
+}
+
+impl Shard {
+    /// Whether this shard has its share of `ringpost_session_limit`.
+    pub fn sessions_full(&self) -> bool {
+        self.loads.sessions(self.index) >= self.settings.sessions_max_per_shard
+    }
+
+    /// A number for a session or connection, to stand where Postfix's log has a process id. Unique over the shards
+    /// until it wraps.
+    pub fn next_session_number(&self) -> u32 {
+        let next = self.session_numbers.get().wrapping_add(1);
+        self.session_numbers.set(next);
+        next.wrapping_mul(self.settings.shards as u32).wrapping_add(self.index as u32 + 1) % 10_000_000
+    }
+
+    /// The counts so far.
+    pub fn figures(&self) -> ShardFigures {
+        let count = &self.counters;
+        let spool = self.spool.figures();
+        ShardFigures {
+            sessions: count.sessions.value(),
+            sessions_handed_over: count.sessions_handed_over.value(),
+            messages_accepted: count.messages_accepted.value(),
+            bytes_accepted: count.bytes_accepted.value(),
+            messages_refused: count.messages_refused.value(),
+            recipients_sent: count.recipients_sent.value(),
+            recipients_deferred: count.recipients_deferred.value(),
+            recipients_bounced: count.recipients_bounced.value(),
+            notices: count.notices.value(),
+            connections_out: count.connections_out.value(),
+            connections_reused: count.connections_reused.value(),
+            reloads: count.reloads.value(),
+            log_lines_lost: count.log_lines_lost.value(),
+            queued: spool.queued,
+            commits: spool.commits,
+            messages_stored: spool.messages_stored,
+            commit_latency_us_sum: spool.commit_ns_sum / 1000,
+            commit_latency_buckets: spool.commit_latency_buckets.counts().to_vec(),
+            ..ShardFigures::default()
+        }
+    }
+}
+
+/// The life of a shard's thread.
+pub fn run(parts: Parts) -> ShardFigures {
+    let started = parts.started.clone();
+    // The engine waits for one report of each shard; it is gone only when the process ends anyway.
+    let fail = |failure| {
+        let _ = started.send(Err(failure));
+        ShardFigures::default()
+    };
+    let reactor = match Reactor::start(parts.settings.reactor_options(parts.index)) {
+        Ok(reactor) => reactor,
+        Err(error) => return fail(Failure::new(EX_UNAVAILABLE, error.to_string())),
+    };
+    let handle = reactor.handle();
+    reactor.run(async {
+        match Shard::start(handle, parts).await {
+            Ok(ready) => {
+                let _ = started.send(Ok(()));
+                ready.live().await
+            }
+            Err(failure) => fail(failure),
+        }
+    })
+}
+
+/// A shard that has recovered its spool and listens, and waits for the word to go.
+struct Ready {
+    shard: Rc<Shard>,
+    listeners: Vec<Listener>,
+    mesh: Vec<Receiver<MeshMessage>>,
+    control: Receiver<Control>,
+}
+
+impl Shard {
+    /// Recovers the spool and takes the addresses; accepts and delivers nothing yet.
+    async fn start(handle: Handle, parts: Parts) -> Result<Ready, Failure> {
+        let Parts { index, settings, mesh, loads, started: _ } = parts;
+        let log = Log::open(&handle, &settings)?;
+        let spool = spool_disk::open(&handle, &settings, index).await?;
+        let listeners = listen(&handle, &settings)?;
+        let now_ms = handle.wall().as_micros() / 1000;
+        let shard = Rc::new(Shard {
+            index,
+            qmgr: Qmgr::new(settings.qmgr.clone(), now_ms),
+            resolver: Resolver::new(handle.clone(), settings.dns_servers.clone()),
+            transport: SmtpTransport::new(&settings),
+            session_settings: settings
+                .services
+                .iter()
+                .map(|service| Rc::new(service.session.clone()))
+                .collect(),
+            settings,
+            handle,
+            spool,
+            log,
+            counters: Counters::default(),
+            drain: Drain::default(),
+            mesh: RefCell::new(mesh.to),
+            loads,
+            session_ended: Notify::new(),
+            quieter: Notify::new(),
+            session_numbers: Cell::new(std::process::id()),
+        });
+        Ok(Ready { shard, listeners, mesh: mesh.from, control: mesh.control })
+    }
+}
+
+fn listen(handle: &Handle, settings: &Settings) -> Result<Vec<Listener>, Failure> {
+    let options = ListenOptions { reuse_port: true, backlog: LISTEN_BACKLOG, ..ListenOptions::default() };
+    settings
+        .listeners
+        .iter()
+        .map(|listener| {
+            let endpoint = Endpoint::Inet(listener.address);
+            handle.listen(&endpoint, &options).map_err(|error| Failure::listen(listener.address, error))
+        })
+        .collect()
+}
+
+impl Ready {
+    /// From the report of the start to the end of the stop.
+    async fn live(mut self) -> ShardFigures {
+        let shard = self.shard.clone();
+        let spool = shard.spool.clone();
+        shard.handle.spawn(async move { spool.run().await });
+        shard.handle.spawn(shard.log.clone().run());
+        let mut listeners = Some(self.listeners);
+        loop {
+            match self.control.recv().await {
+                Some(Control::Go) => {
+                    if let Some(listeners) = listeners.take() {
+                        shard.begin(listeners, std::mem::take(&mut self.mesh));
+                    }
+                }
+                Some(Control::Figures(answer)) => {
+                    // The asker may have given up waiting.
+                    let _ = answer.send(shard.figures());
+                }
+                Some(Control::Drain) | None => break,
+            }
+        }
+        drop(listeners);
+        shard.stop().await;
+        shard.figures()
+    }
+}
+
+impl Shard {
+    /// Takes up the recovered queue, then clients.
+    fn begin(self: &Rc<Self>, listeners: Vec<Listener>, mesh: Vec<Receiver<MeshMessage>>) {
+        qmgr::recover(self);
+        self.handle.spawn(qmgr::run(self.clone()));
+        for receiver in mesh {
+            self.handle.spawn(hear(self.clone(), receiver));
+        }
+        for (service, listener) in listeners.into_iter().enumerate() {
+            self.handle.spawn(listener::run(self.clone(), service as u16, listener));
+        }
+    }
+
+    /// No new sessions and deliveries; those that are running get `ringpost_drain_limit` to finish.
+    async fn stop(self: &Rc<Self>) {
+        self.drain.begin();
+        let quiet = async {
+            while self.loads.sessions(self.index) > 0 || self.qmgr.deliveries_running() > 0 {
+                self.quieter.notified().await;
+            }
+        };
+        if self.handle.timeout(self.settings.drain_limit, quiet).await.is_err() {
+            self.log.warning("master", 0, format_args!("stopping with sessions or deliveries unfinished"));
+        }
+        if let Err(error) = self.spool.close().await {
+            self.log.warning("qmgr", 0, format_args!("the spool did not close cleanly: {error}"));
+        }
+        self.log.close().await;
+    }
+}
+
+/// Takes the messages of one other shard.
+async fn hear(shard: Rc<Shard>, mut receiver: Receiver<MeshMessage>) {
+    while let Some(message) = receiver.recv().await {
+        match message {
+            MeshMessage::Session { service, stream } => {
+                smtpd::start(&shard, service, shard.handle.adopt(stream));
+            }
+        }
+    }
+}

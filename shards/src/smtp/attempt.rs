@@ -1,0 +1,274 @@
+//! attempt: one delivery, over as many servers as it takes and may take.
+
+use std::rc::Rc;
+
+use ringpost_core::dsn::Status;
+use ringpost_core::envelope::Reason;
+use ringpost_core::logline::{self, Delays, Peer, Relay};
+use ringpost_core::qmgr::{Delivery, SiteHandle};
+use ringpost_core::smtp::{Failure, MailRequest, PeerName, RecipientResult, ResultKind};
+
+use crate::message::{ActiveMessage, FailedRecipient};
+use crate::qmgr::DeliveryEnd;
+use crate::shard::Shard;
+use crate::smtp::connection::{Connection, MailEnd, mail_recipients};
+use crate::smtp::route;
+
+/// Delivers over the kept connection, else over fresh ones to the site's servers in order. Leaves in `connection`
+/// what can carry another mail.
+pub async fn deliver(
+    shard: &Rc<Shard>,
+    connection: &mut Option<Connection>,
+    delivery: &Delivery,
+) -> DeliveryEnd {
+    let mut attempt = Attempt::new(shard, delivery);
+    if let Some(mut kept) = connection.take() {
+        shard.counters.connections_reused.one();
+        match attempt.mail(&mut kept).await {
+            Ok(true) => *connection = Some(kept),
+            Ok(false) => {}
+            Err(Unanswered) => return attempt.over_fresh_connections(connection).await,
+        }
+        attempt.give_up_open();
+        return attempt.end;
+    }
+    attempt.over_fresh_connections(connection).await
+}
+
+/// A kept connection turned out to be dead before the server answered anything to this mail.
+struct Unanswered;
+
+/// A server as delivery lines name it.
+#[derive(Clone, Copy)]
+struct ServerLine<'a> {
+    host: &'a str,
+    address: &'a str,
+    port: u16,
+    number: u32,
+    conn_use: u32,
+}
+
+impl<'a> ServerLine<'a> {
+    fn of(connection: &'a Connection) -> ServerLine<'a> {
+        let peer = connection.session.peer();
+        ServerLine {
+            host: &peer.host,
+            address: &peer.address,
+            port: peer.port,
+            number: connection.number,
+            conn_use: connection.session.mails_begun(),
+        }
+    }
+}
+
+/// A recipient that the last server put off; another one may still take it.
+struct PutOff {
+    recipient: u32,
+    reason: Reason,
+    server: Option<(PeerName, u32, u32)>,
+}
+
+struct Attempt<'a> {
+    shard: &'a Rc<Shard>,
+    message: Rc<ActiveMessage>,
+    site: SiteHandle,
+    /// Recipients without a final result, rising.
+    open: Vec<u32>,
+    /// What the last server said of them.
+    put_off: Vec<PutOff>,
+    end: DeliveryEnd,
+    transaction_completed: bool,
+    trouble: Option<String>,
+    handed_us: u64,
+    connected_us: u64,
+}
+
+impl<'a> Attempt<'a> {
+    fn new(shard: &'a Rc<Shard>, delivery: &Delivery) -> Attempt<'a> {
+        let mut open = delivery.recipients.to_vec();
+        open.sort_unstable();
+        let now_us = shard.handle.wall().as_micros();
+        Attempt {
+            shard,
+            message: shard.qmgr.message(delivery.id),
+            site: delivery.site,
+            open,
+            put_off: Vec::new(),
+            end: DeliveryEnd::default(),
+            transaction_completed: false,
+            trouble: None,
+            handed_us: now_us,
+            connected_us: now_us,
+        }
+    }
+
+    async fn over_fresh_connections(mut self, connection: &mut Option<Connection>) -> DeliveryEnd {
+        let nexthop = self.shard.qmgr.nexthop(self.site);
+        let servers = match route::servers(self.shard, &nexthop).await {
+            Ok(servers) => servers,
+            Err(failure) => {
+                self.fail_all(&failure, None);
+                Vec::new()
+            }
+        };
+        let mut sessions = 0;
+        for server in &servers {
+            if self.open.is_empty() || sessions >= self.shard.settings.smtp.mx_session_limit {
+                break;
+            }
+            match Connection::open(self.shard, server).await {
+                Err(failure) => {
+                    let address = server.address.ip().to_string();
+                    let port = server.address.port();
+                    let number = self.shard.index as u32;
+                    let line =
+                        ServerLine { host: &server.host, address: &address, port, number, conn_use: 0 };
+                    let greeted = failure.reply.is_some();
+                    self.fail_all(&failure, greeted.then_some(line));
+                }
+                Ok(mut fresh) => {
+                    sessions += 1;
+                    self.connected_us = self.shard.handle.wall().as_micros();
+                    if let Ok(true) = self.mail(&mut fresh).await {
+                        *connection = Some(fresh);
+                    }
+                }
+            }
+        }
+        self.give_up_open();
+        self.end
+    }
+
+    /// One mail to all open recipients. True when the connection can carry another.
+    async fn mail(&mut self, connection: &mut Connection) -> Result<bool, Unanswered> {
+        let message = self.message.clone();
+        let fields = message.envelope.fields();
+        let mail = MailRequest {
+            sender: fields.sender,
+            size: fields.content_bytes,
+            body: fields.body,
+            smtputf8: fields.smtputf8,
+            ret: fields.ret,
+            envid: fields.envid,
+        };
+        let recipients = mail_recipients(&message.envelope, &self.open);
+        let reused = connection.session.mails_begun() > 0;
+        let end = connection.mail(self.shard, &mail, &recipients, &message.content).await;
+        match &end {
+            MailEnd::Broken if reused && connection.session.is_unanswered() => return Err(Unanswered),
+            MailEnd::Broken => {}
+            MailEnd::Finished => self.transaction_completed = true,
+            MailEnd::ContentUnreadable(error) => {
+                let failure = Failure {
+                    kind: ResultKind::Deferred,
+                    status: Status::persistent(3, 0),
+                    text: format!("queue file read error: {error}"),
+                    reply: None,
+                    trouble: false,
+                };
+                self.fail_all(&failure, None);
+                return Ok(false);
+            }
+        }
+        self.put_off.clear();
+        let server = ServerLine::of(connection);
+        for (recipient, result) in
+            std::mem::take(&mut self.open).into_iter().zip(connection.session.results())
+        {
+            self.take_result(recipient, &result, Some(server));
+        }
+        Ok(matches!(end, MailEnd::Finished))
+    }
+
+    /// All open recipients share one failure, which came before any mail.
+    fn fail_all(&mut self, failure: &Failure, server: Option<ServerLine<'_>>) {
+        self.put_off.clear();
+        for recipient in std::mem::take(&mut self.open) {
+            self.take_result(recipient, &failure.result(), server);
+        }
+    }
+
+    /// Sent and bounced are final. Deferred is not while there may be another server.
+    fn take_result(&mut self, recipient: u32, result: &RecipientResult<'_>, server: Option<ServerLine<'_>>) {
+        let remote_mta = server.map_or("", |server| server.host);
+        match result.kind {
+            ResultKind::Sent => {
+                self.log(recipient, logline::Status::Sent, result.status, result.text, server);
+                self.end.sent.push(recipient);
+            }
+            ResultKind::Bounced => {
+                self.log(recipient, logline::Status::Bounced, result.status, result.text, server);
+                self.end.bounced.push(FailedRecipient { recipient, reason: result.reason(remote_mta) });
+            }
+            ResultKind::Deferred => {
+                if result.trouble {
+                    self.trouble = Some(result.text.to_owned());
+                }
+                let server = server.map(|line| {
+                    let (host, address) = (line.host.to_owned(), line.address.to_owned());
+                    (PeerName { host, address, port: line.port }, line.number, line.conn_use)
+                });
+                self.put_off.push(PutOff { recipient, reason: result.reason(remote_mta), server });
+                self.open.push(recipient);
+            }
+        }
+    }
+
+    /// What no server took is deferred, for the last reason.
+    fn give_up_open(&mut self) {
+        for PutOff { recipient, reason, server } in std::mem::take(&mut self.put_off) {
+            let line = server.as_ref().map(|(peer, number, conn_use)| ServerLine {
+                host: &peer.host,
+                address: &peer.address,
+                port: peer.port,
+                number: *number,
+                conn_use: *conn_use,
+            });
+            self.log(recipient, logline::Status::Deferred, reason.status, &reason.text, line);
+            self.end.deferred.push((recipient, reason));
+        }
+        assert_eq!(self.end.deferred.len(), self.open.len(), "every recipient ends with one result");
+        if !self.transaction_completed && !self.open.is_empty() {
+            self.end.trouble = self.trouble.take();
+        }
+    }
+
+    fn log(
+        &self,
+        recipient: u32,
+        status: logline::Status,
+        dsn: Status,
+        text: &str,
+        server: Option<ServerLine<'_>>,
+    ) {
+        let Some(address) = self.message.envelope.recipients().nth(recipient as usize) else { return };
+        let now_us = self.shard.handle.wall().as_micros();
+        let dsn = dsn.to_string();
+        let line = logline::Delivery {
+            process: "smtp",
+            number: u64::from(server.map_or(self.shard.index as u32, |server| server.number)),
+            queue_id: self.message.queue_id.as_str(),
+            to: address.address.as_bytes(),
+            orig_to: (!address.original.is_empty()).then_some(address.original.as_bytes()),
+            relay: server.map_or(Relay::None, |server| {
+                Relay::Server(Peer {
+                    name: server.host.as_bytes(),
+                    address: server.address.as_bytes(),
+                    port: Some(server.port),
+                })
+            }),
+            conn_use: server.map_or(0, |server| server.conn_use),
+            delays: Delays::between(
+                self.message.envelope.arrival_us(),
+                self.message.active_at_us.get(),
+                self.handed_us,
+                self.connected_us,
+                now_us,
+            ),
+            dsn: &dsn,
+            status,
+            text: text.as_bytes(),
+        };
+        self.shard.log.write(|lines, out, now_s| lines.delivery(out, now_s, &line));
+    }
+}

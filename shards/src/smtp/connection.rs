@@ -1,0 +1,228 @@
+//! connection: one connection to a server, driven by `ringpost_core::smtp`'s session.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use ringpost_core::smtp::{Event, Failure, LineBreaker, MailRecipient, MailRequest, PeerName, Session};
+use ringpost_reactor::{ConnectOptions, Endpoint, Moment, Stream};
+use ringpost_spool::LoadError;
+use smallvec::SmallVec;
+
+use crate::message::Content;
+use crate::shard::Shard;
+use crate::smtp::route::Server;
+
+/// The end of a mail's content.
+const FINAL_DOT: Bytes = Bytes::from_static(b".\r\n");
+/// What is put into a line that is too long.
+const LINE_BREAK: Bytes = Bytes::from_static(b"\r\n ");
+
+/// A connection whose handshake is done.
+pub struct Connection {
+    /// The socket.
+    pub stream: Stream,
+    /// The dialogue.
+    pub session: Session,
+    /// The number in the log.
+    pub number: u32,
+    /// When the handshake was done.
+    pub opened_at: Moment,
+    /// The server ended it or said something unasked: no QUIT.
+    pub spoiled: bool,
+    out: Vec<u8>,
+}
+
+/// How one mail on one connection ended.
+pub enum MailEnd {
+    /// All results are in; the connection may carry another mail.
+    Finished,
+    /// All results are in; the connection is of no more use.
+    Broken,
+    /// The content could not be read from the spool; the connection was given up before the final dot.
+    ContentUnreadable(LoadError),
+}
+
+impl Connection {
+    /// Connects and shakes hands. On failure every recipient shares the reason.
+    pub async fn open(shard: &Shard, server: &Server) -> Result<Connection, Failure> {
+        let peer = PeerName {
+            host: server.host.clone(),
+            address: server.address.ip().to_string(),
+            port: server.address.port(),
+        };
+        let client = shard.transport.client.clone();
+        let options = ConnectOptions {
+            bind: shard.settings.smtp.bind_address(server.address),
+            timeout: Duration::from_secs(u64::from(client.timeouts.connect)),
+            ..ConnectOptions::default()
+        };
+        let stream = shard
+            .handle
+            .connect(&Endpoint::Inet(server.address), &options)
+            .await
+            .map_err(|error| Failure::connect(&peer, &plain_error(&error)))?;
+        shard.counters.connections_out.one();
+        let mut connection = Connection {
+            stream,
+            session: Session::new(client, peer),
+            number: shard.next_session_number(),
+            opened_at: shard.handle.now(),
+            spoiled: false,
+            out: Vec::new(),
+        };
+        let event = connection.drive(shard, Event::NeedInput).await;
+        if let Some(warning) = connection.session.take_warning() {
+            shard.log.warning("smtp", connection.number, format_args!("{warning}"));
+        }
+        match (event, connection.session.failure()) {
+            (Event::Ready, _) => Ok(connection),
+            (_, Some(failure)) => Err(failure.clone()),
+            (_, None) => Err(Failure::connect(connection.session.peer(), "the server closed the session")),
+        }
+    }
+
+    /// Sends one mail; its results are in the session.
+    pub async fn mail(
+        &mut self,
+        shard: &Shard,
+        mail: &MailRequest<'_>,
+        recipients: &[MailRecipient<'_>],
+        content: &Content,
+    ) -> MailEnd {
+        let begun = self.session.begin(mail, recipients.iter().copied(), &mut self.out);
+        let mut event = self.drive(shard, begun).await;
+        if event == Event::SendContent {
+            match self.send_content(shard, content).await {
+                Ok(true) => {
+                    self.session.content_sent();
+                    event = self.drive(shard, Event::NeedInput).await;
+                }
+                Ok(false) => event = Event::Broken,
+                Err(error) => {
+                    self.spoiled = true;
+                    return MailEnd::ContentUnreadable(error);
+                }
+            }
+        }
+        match event {
+            Event::Finished => MailEnd::Finished,
+            _ => {
+                self.spoiled = true;
+                MailEnd::Broken
+            }
+        }
+    }
+
+    /// Exchanges commands and replies until the session wants something else than input.
+    async fn drive(&mut self, shard: &Shard, mut event: Event) -> Event {
+        while event == Event::NeedInput {
+            event = match self.flush(shard).await {
+                Ok(()) => self.read(shard).await,
+                Err(event) => event,
+            };
+        }
+        event
+    }
+
+    fn limit(&self) -> Duration {
+        Duration::from_secs(u64::from(self.session.timeout_seconds()))
+    }
+
+    async fn flush(&mut self, shard: &Shard) -> Result<(), Event> {
+        if self.out.is_empty() {
+            return Ok(());
+        }
+        let out = std::mem::take(&mut self.out);
+        match shard.handle.timeout(self.limit(), self.stream.send(out)).await {
+            Ok((Ok(()), mut out)) => {
+                out.clear();
+                self.out = out;
+                Ok(())
+            }
+            Ok((Err(_), _)) => Err(self.session.lost()),
+            Err(_) => Err(self.session.timed_out()),
+        }
+    }
+
+    async fn read(&mut self, shard: &Shard) -> Event {
+        match shard.handle.timeout(self.limit(), self.stream.recv()).await {
+            Ok(Ok(chunk)) if !chunk.is_empty() => self.session.input(&chunk, &mut self.out),
+            Ok(_) => self.session.lost(),
+            Err(_) => self.session.timed_out(),
+        }
+    }
+
+    /// False when the connection broke; the session then knows.
+    async fn send_content(&mut self, shard: &Shard, content: &Content) -> Result<bool, LoadError> {
+        let mut breaker = LineBreaker::new(shard.settings.smtp.line_length_max);
+        match content {
+            Content::Memory(pieces) => {
+                let mut parts: Vec<Bytes> = Vec::with_capacity(pieces.len() + 1);
+                for piece in pieces {
+                    break_lines(&mut breaker, piece, &mut parts);
+                }
+                parts.push(FINAL_DOT);
+                Ok(self.send_parts(shard, parts).await)
+            }
+            Content::Spool(chunks) => {
+                for chunk in chunks {
+                    let piece = shard.spool.read_chunk(chunk).await?;
+                    let mut parts: Vec<Bytes> = Vec::new();
+                    break_lines(&mut breaker, &piece, &mut parts);
+                    if !self.send_parts(shard, parts).await {
+                        return Ok(false);
+                    }
+                }
+                Ok(self.send_parts(shard, vec![FINAL_DOT]).await)
+            }
+        }
+    }
+
+    async fn send_parts(&mut self, shard: &Shard, parts: Vec<Bytes>) -> bool {
+        match shard.handle.timeout(self.limit(), self.stream.send_vectored(parts)).await {
+            Ok(Ok(())) => true,
+            Ok(Err(_)) => {
+                self.session.lost();
+                false
+            }
+            Err(_) => {
+                self.session.timed_out();
+                false
+            }
+        }
+    }
+}
+
+/// Appends `piece` to `parts` without copying it, with breaks where a line is too long.
+fn break_lines(breaker: &mut LineBreaker, piece: &Bytes, parts: &mut Vec<Bytes>) {
+    let whole = piece.as_ref().as_ptr_range();
+    breaker.split(piece, |part| {
+        let inside = whole.contains(&part.as_ptr());
+        parts.push(if inside { piece.slice_ref(part) } else { LINE_BREAK });
+    });
+}
+
+/// The text of an error without Rust's `(os error N)`, as Postfix logs it.
+fn plain_error(error: &std::io::Error) -> String {
+    if error.kind() == std::io::ErrorKind::TimedOut {
+        return "Connection timed out".to_owned();
+    }
+    let text = error.to_string();
+    match text.rfind(" (os error ") {
+        Some(end) => text[..end].to_owned(),
+        None => text,
+    }
+}
+
+/// The recipients of a delivery as the session takes them; `indexes` rise.
+pub fn mail_recipients<'a>(
+    envelope: &'a ringpost_core::envelope::Envelope,
+    indexes: &[u32],
+) -> SmallVec<[MailRecipient<'a>; 4]> {
+    envelope
+        .recipients()
+        .enumerate()
+        .filter(|(index, _)| indexes.binary_search(&(*index as u32)).is_ok())
+        .map(|(_, recipient)| recipient.into())
+        .collect()
+}

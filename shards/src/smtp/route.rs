@@ -1,0 +1,58 @@
+//! route: a site's servers, by way of the resolver.
+
+use ringpost_core::dns::{NextHop, Query, Resolution, ResolveOptions, Step};
+use ringpost_core::dsn::Status;
+use ringpost_core::smtp::{Failure, ResultKind};
+
+pub use ringpost_core::dns::Server;
+
+use crate::settings::Settings;
+use crate::shard::Shard;
+
+/// The servers for `nexthop` in the order in which they are to be tried; never empty.
+pub async fn servers(shard: &Shard, nexthop: &str) -> Result<Vec<Server>, Failure> {
+    let next_hop = NextHop::parse(nexthop, shard.settings.smtp.port).map_err(|error| Failure {
+        kind: ResultKind::Deferred,
+        status: Status::persistent(3, 5),
+        text: error.to_string(),
+        reply: None,
+        trouble: false,
+    })?;
+    let random = shard.resolver.unpredictable();
+    let (mut resolution, mut step) = Resolution::start(next_hop, options(&shard.settings), random);
+    let mut open: Vec<Query> = Vec::new();
+    loop {
+        match step {
+            Step::Done(resolved) => return Ok(resolved.servers),
+            Step::Failed(failure) => {
+                let temporary = failure.is_temporary();
+                return Err(Failure {
+                    kind: if temporary { ResultKind::Deferred } else { ResultKind::Bounced },
+                    status: failure.status,
+                    text: failure.text,
+                    reply: None,
+                    trouble: temporary,
+                });
+            }
+            Step::Ask(queries) => open.extend(queries),
+            Step::Wait => {}
+        }
+        let query = open.pop().expect("a resolution that waits has open questions");
+        let answer = shard.resolver.lookup(&query.name, query.kind).await;
+        step = resolution.answer(&query, (*answer).clone());
+    }
+}
+
+fn options(settings: &Settings) -> ResolveOptions {
+    let (ipv4, ipv6) = settings.smtp.families;
+    ResolveOptions {
+        address_limit: settings.smtp.mx_address_limit,
+        randomize: settings.smtp.randomize_addresses,
+        preference: settings.smtp.address_preference,
+        balance: settings.smtp.balance_families,
+        ipv4,
+        ipv6,
+        own_names: vec![settings.myhostname.clone()],
+        own_addresses: settings.own_addresses.clone(),
+    }
+}

@@ -1,0 +1,321 @@
+//! smtpd: performs one SMTP server session: the bytes in, the replies out, the message to cleanup.
+//!
+//! Receives: a connection from the listener; what the client sends.
+//! Sends:    replies, all that belong to one flight of commands in one send; the message to `cleanup`; log lines.
+//! Owns:     the connection, the session's buffers, the message that is arriving.
+//! Limits:   `ringpost_core::smtpd`'s; one receive buffer at a time; of a message at most
+//!           [`crate::cleanup::SPILL_BYTES`] plus one receive buffer in memory.
+//! On failure: a lost or silent client ends the session and leaves nothing; a spool that is full or failing is told
+//!           the client as 452 or 451 and the session goes on.
+//! Standards: RFC 5321; the time limit of section 4.5.3.2.7 is `smtpd_timeout`.
+
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use ringpost_core::logline::{AddressText, Peer, Severity};
+use ringpost_core::reply::Reply;
+use ringpost_core::smtpd::{Answer, Client, Request, Session};
+use ringpost_reactor::{Chunk, Endpoint, Stream};
+
+use crate::cleanup::Incoming;
+use crate::drain::DrainWatch;
+use crate::race::unless_draining;
+use crate::settings::SmtpdService;
+use crate::shard::Shard;
+
+/// What a client is told when the spool has no room, before it sends the message.
+const NO_ROOM: Reply = Reply::fixed("452 4.3.1 Insufficient system storage");
+
+/// Starts a session; the caller has counted it among this shard's sessions.
+pub fn start(shard: &Rc<Shard>, service: u16, stream: Stream) {
+    shard.counters.sessions.one();
+    let shard = shard.clone();
+    shard.clone().handle.spawn(async move {
+        let mut server = Server::new(&shard, service, stream);
+        server.log_connect();
+        server.converse().await;
+        server.log_disconnect();
+        drop(server);
+        shard.loads.closed(shard.index);
+        shard.session_ended.notify();
+        shard.quieter.notify();
+    });
+}
+
+struct Server<'a> {
+    shard: &'a Rc<Shard>,
+    service: &'a SmtpdService,
+    stream: Stream,
+    session: Session,
+    address: IpAddr,
+    number: u32,
+    watch: DrainWatch,
+    replies: Vec<u8>,
+    content: Vec<u8>,
+    incoming: Option<Incoming>,
+}
+
+/// The connection is of no more use: the client is gone, or was told so.
+struct Ended;
+
+impl<'a> Server<'a> {
+    fn new(shard: &'a Rc<Shard>, listener: u16, stream: Stream) -> Server<'a> {
+        let (address, port) = match stream.peer() {
+            Endpoint::Inet(peer) => (peer.ip().to_canonical(), peer.port()),
+            Endpoint::Unix(_) => (IpAddr::from([127, 0, 0, 1]), 0),
+        };
+        let service_index = shard.settings.listeners[usize::from(listener)].service;
+        let service = &shard.settings.services[service_index];
+        let client = Client {
+            name: address.is_loopback().then(|| "localhost".to_owned()),
+            address,
+            port,
+            in_mynetworks: service.mynetworks.contains(address),
+            bare_newline_excluded: service.bare_newline_exclusions.contains(address),
+        };
+        Server {
+            session: Session::new(shard.session_settings[service_index].clone(), client),
+            number: shard.next_session_number(),
+            watch: shard.drain.watch(),
+            shard,
+            service,
+            stream,
+            address,
+            replies: Vec::new(),
+            content: Vec::new(),
+            incoming: None,
+        }
+    }
+
+    async fn converse(&mut self) {
+        self.session.greet(&mut self.replies);
+        loop {
+            if self.send_replies().await.is_err() {
+                break;
+            }
+            let Some(chunk) = self.read().await else { break };
+            if self.obey(chunk).await.is_err() {
+                break;
+            }
+        }
+        self.drain_log();
+    }
+
+    /// What the client sends next; None when it is gone. A silent client, or one that idles while the system stops,
+    /// is told and yields an empty step.
+    async fn read(&mut self) -> Option<Option<Chunk>> {
+        let wait = self.service.timeout;
+        let received = self.shard.handle.timeout(wait, self.stream.recv());
+        let received = match self.session.is_idle() {
+            true => unless_draining(&mut self.watch, received).await,
+            false => Some(received.await),
+        };
+        match received {
+            None => {
+                self.session.shut_down(&mut self.replies);
+                Some(None)
+            }
+            Some(Err(_elapsed)) => {
+                self.session.input_timeout(&mut self.replies);
+                Some(None)
+            }
+            Some(Ok(Ok(chunk))) if !chunk.is_empty() => Some(Some(chunk)),
+            Some(Ok(_)) => {
+                self.session.lost();
+                None
+            }
+        }
+    }
+
+    /// Feeds the session until it wants more input. The receive buffer goes back as soon as it is used up, so that a
+    /// session that waits for its commit holds none.
+    async fn obey(&mut self, mut chunk: Option<Chunk>) -> Result<(), Ended> {
+        let mut taken = 0;
+        loop {
+            let input = chunk.as_deref().map_or(&[][..], |chunk| &chunk[taken..]);
+            let step = self.session.step(input, &mut self.replies, &mut self.content);
+            taken += step.consumed;
+            if chunk.as_ref().is_some_and(|chunk| taken == chunk.len()) {
+                chunk = None;
+                taken = 0;
+            }
+            match step.request {
+                Request::MoreInput => return Ok(()),
+                Request::Send => {
+                    self.drain_log();
+                    self.send_replies().await?;
+                }
+                Request::Mail => self.answer_mail(),
+                Request::Recipient => self.answer_recipient(),
+                Request::Data => self.answer_data(),
+                Request::Content => {
+                    self.spill().await;
+                    if chunk.is_none() {
+                        return Ok(());
+                    }
+                }
+                Request::EndOfContent => self.finish_message().await,
+                Request::Discard => self.discard(),
+                Request::Pause { milliseconds } => {
+                    self.send_replies().await?;
+                    self.shard.handle.sleep(Duration::from_millis(milliseconds)).await;
+                }
+                Request::Close => {
+                    self.send_replies().await?;
+                    return Err(Ended);
+                }
+            }
+        }
+    }
+
+    /// A client that does not read what it is told is treated like one that says nothing.
+    async fn send_replies(&mut self) -> Result<(), Ended> {
+        if self.replies.is_empty() {
+            return Ok(());
+        }
+        let replies = std::mem::take(&mut self.replies);
+        let wait = self.service.timeout;
+        match self.shard.handle.timeout(wait, self.stream.send(replies)).await {
+            Ok((Ok(()), mut sent)) => {
+                sent.clear();
+                self.replies = sent;
+                Ok(())
+            }
+            Ok((Err(_), _)) | Err(_) => {
+                self.session.lost();
+                Err(Ended)
+            }
+        }
+    }
+
+    // -----------------------------------------------------------------------------------------------------------
+    // verdicts
+
+    fn answer_mail(&mut self) {
+        let declared = self.session.mail().size_bytes;
+        let answer = match self.shard.spool.room_for(self.shard.settings.room_wanted(self.service, declared))
+        {
+            true => Answer::Accept,
+            false => Answer::Refuse(NO_ROOM),
+        };
+        self.session.answer(answer, &mut self.replies);
+    }
+
+    fn answer_recipient(&mut self) {
+        if let Some(reply) = self.service.recipient_verdict(&self.shard.settings.resolve, &self.session) {
+            self.session.answer(Answer::Refuse(reply), &mut self.replies);
+            return;
+        }
+        if self.incoming.is_none() {
+            let incoming = Incoming::open(self.shard, self.number);
+            self.session.name_transaction(incoming.queue_id.as_str());
+            self.log_client(&incoming);
+            self.incoming = Some(incoming);
+        }
+        self.session.answer(Answer::Accept, &mut self.replies);
+    }
+
+    fn answer_data(&mut self) {
+        let answer = match self.service.data_verdict(&self.session) {
+            Some(reply) => Answer::Refuse(reply),
+            None => Answer::Accept,
+        };
+        self.session.answer(answer, &mut self.replies);
+    }
+
+    // -----------------------------------------------------------------------------------------------------------
+    // content
+
+    async fn spill(&mut self) {
+        if let Some(incoming) = &mut self.incoming {
+            incoming.take_content(self.shard, self.service, &self.session, &mut self.content).await;
+        } else {
+            self.content.clear();
+        }
+    }
+
+    async fn finish_message(&mut self) {
+        let incoming = self.incoming.take().expect("content comes after an accepted recipient");
+        let queue_id = incoming.queue_id;
+        let stored = match self.service.end_of_data_verdict(&self.session) {
+            Some(reply) => {
+                incoming.abandon(self.shard);
+                Err(reply)
+            }
+            None => incoming.finish(self.shard, self.service, &self.session, &mut self.content).await,
+        };
+        let answer = match stored {
+            Ok(()) => {
+                self.shard.counters.messages_accepted.one();
+                self.shard.counters.bytes_accepted.add(self.session.content_bytes());
+                Answer::Queued(queue_id.as_str())
+            }
+            Err(reply) => {
+                self.shard.counters.messages_refused.one();
+                Answer::Refuse(reply)
+            }
+        };
+        self.session.answer(answer, &mut self.replies);
+        self.content.clear();
+    }
+
+    fn discard(&mut self) {
+        self.content.clear();
+        if let Some(incoming) = self.incoming.take() {
+            incoming.abandon(self.shard);
+        }
+    }
+
+    // -----------------------------------------------------------------------------------------------------------
+    // log
+
+    fn log_with_peer(
+        &self,
+        write: impl FnOnce(&mut ringpost_core::logline::LogLines, &mut Vec<u8>, i64, &Peer<'_>),
+    ) {
+        let client = self.session.client();
+        let address = AddressText::new(self.address);
+        let peer = Peer {
+            name: client.name.as_deref().unwrap_or_default().as_bytes(),
+            address: address.as_bytes(),
+            port: self.service.client_port_logging.then_some(client.port),
+        };
+        self.shard.log.write(|lines, out, now_s| write(lines, out, now_s, &peer));
+    }
+
+    fn log_connect(&self) {
+        self.log_with_peer(|lines, out, now_s, peer| lines.connect(out, now_s, u64::from(self.number), peer));
+    }
+
+    fn log_client(&self, incoming: &Incoming) {
+        self.log_with_peer(|lines, out, now_s, peer| {
+            lines.client(out, now_s, u64::from(self.number), incoming.queue_id.as_str(), peer);
+        });
+    }
+
+    fn log_disconnect(&mut self) {
+        if let Some(incoming) = self.incoming.take() {
+            incoming.abandon(self.shard);
+        }
+        let text = format!(
+            "disconnect from {} {}",
+            self.session.client_text(),
+            self.session.disconnect_statistics()
+        );
+        self.log_text(&text);
+    }
+
+    fn drain_log(&mut self) {
+        for event in self.session.take_log() {
+            self.log_text(&event.to_string());
+        }
+    }
+
+    /// Warnings of the session carry their prefix in their text.
+    fn log_text(&self, text: &str) {
+        self.shard.log.write(|lines, out, now_s| {
+            lines.message(out, now_s, "smtpd", u64::from(self.number), Severity::Info, text.as_bytes());
+        });
+    }
+}
