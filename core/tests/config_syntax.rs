@@ -160,6 +160,15 @@ fn a_huge_configuration_ends_in_errors() {
 }
 
 #[test]
+fn very_many_transports_load_and_very_many_errors_are_cut_short() {
+    let lines = |value: &str| -> String {
+        (0..50_000).map(|index| format!("t{index}_destination_rate_delay = {value}\n")).collect()
+    };
+    assert!(load(&lines("5s")).is_ok());
+    assert!(load(&lines("soon")).is_err_and(|count| count <= 1_000));
+}
+
+#[test]
 fn lists() {
     assert_eq!(split_list(" a, b\tc,,d "), ["a", "b", "c", "d"]);
     assert_eq!(split_list("x { y z, w } check:{ a b } {}"), ["x", "y z, w", "check:{ a b }", ""]);

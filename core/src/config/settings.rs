@@ -6,7 +6,7 @@
 use core::net::IpAddr;
 use core::time::Duration;
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::Source;
 use super::embedded;
@@ -162,11 +162,12 @@ impl Config {
         let mut sound: HashMap<&str, String> = HashMap::new();
         let mut names: Vec<(&str, Parameter)> =
             parameters::table().map(|parameter| (parameter.name, *parameter)).collect();
+        let mut listed: HashSet<&str> = names.iter().map(|(name, _)| *name).collect();
         let transports = self.definitions.keys().map(String::as_str);
         let settings = self.services.iter().flat_map(|service| service.settings.iter());
         for name in transports.chain(settings.map(|(name, _)| name.as_str())) {
-            if let Some(parameter) = parameters::find(name).filter(|parameter| parameter.name != name)
-                && !names.iter().rev().any(|(known, _)| *known == name)
+            if let Some(parameter) = parameters::find(name)
+                && listed.insert(name)
             {
                 names.push((name, *parameter));
             }
@@ -184,7 +185,7 @@ impl Config {
                         Err(text) => {
                             let error =
                                 ConfigError { place: view.place(name), text: format!("{name}: {text}") };
-                            if !errors.contains(&error) {
+                            if errors.len() < ERRORS_MAX && !errors.contains(&error) {
                                 errors.push(error);
                             }
                         }
@@ -218,7 +219,7 @@ impl Config {
 /// The file name that places of defaults bear.
 const DEFAULT_PLACE: &str = "default";
 
-/// A configuration with more errors than this is another file altogether.
+/// A configuration with more errors than this is another file altogether; the rest is not told.
 const ERRORS_MAX: usize = 200;
 
 impl<'a> View<'a> {
