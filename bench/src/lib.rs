@@ -1,1 +1,8 @@
-//! Micro-benches live in `benches/`; comparison drivers in `src/bin/`.
+//! Drivers that measure a relay from outside: they start it, send it mail with a load generator, and read what it
+//! used from the kernel. `src/bin/` has one program per comparison; micro-benches live in `benches/`.
+
+pub mod load;
+pub mod process_tree;
+pub mod relay;
+pub mod statistics;
+pub mod table;

@@ -1,0 +1,242 @@
+//! The relays that are compared: each is started on its own queue directory, listens on one port of 127.0.0.1 and
+//! sends everything to another.
+
+use std::fs;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::process_tree::{self, Usage};
+
+/// How long a relay may take to listen, or to end.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What is measured.
+#[derive(Clone, Debug)]
+pub enum Kind {
+    /// This project's binary at that path.
+    Ringpost(PathBuf),
+    /// Debian's Postfix, unpacked below that directory by `scripts/install-test-needs`.
+    Postfix(PathBuf),
+}
+
+impl Kind {
+    /// The name in tables.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Kind::Ringpost(_) => "Ringpost",
+            Kind::Postfix(_) => "Postfix",
+        }
+    }
+}
+
+/// A running relay; ended when dropped.
+#[derive(Debug)]
+pub struct Relay {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Relay {
+    /// Starts a relay of this kind in `directory`, which is emptied first, and waits until it listens on `listen`.
+    ///
+    /// `more` are further `main.cf` lines, such as a parameter under study.
+    ///
+    /// # Errors
+    /// When its files cannot be written, or it does not listen in time.
+    pub fn start(
+        kind: &Kind,
+        directory: &Path,
+        listen: u16,
+        sink: u16,
+        more: &[String],
+    ) -> io::Result<Relay> {
+        match fs::remove_dir_all(directory) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        fs::create_dir_all(directory)?;
+        let log = directory.join("maillog");
+        let mut command = match kind {
+            Kind::Ringpost(binary) => ringpost(binary, directory, listen, sink, more)?,
+            Kind::Postfix(peers) => postfix(peers, directory, listen, sink, more)?,
+        };
+        let printed = fs::File::create(directory.join("printed"))?;
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(printed);
+        let mut relay = Relay { child: command.spawn()?, log };
+        let address = SocketAddrV4::new(Ipv4Addr::LOCALHOST, listen);
+        let start = Instant::now();
+        while TcpStream::connect(address).is_err() {
+            let ended = relay.child.try_wait()?;
+            if ended.is_some() || start.elapsed() > PATIENCE {
+                let printed = fs::read_to_string(directory.join("printed")).unwrap_or_default();
+                let name = kind.name();
+                return Err(io::Error::other(format!("{name} does not listen on {address}: {printed}")));
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(relay)
+    }
+
+    /// What it and its children have used so far.
+    pub fn usage(&self) -> Usage {
+        process_tree::usage(self.child.id())
+    }
+
+    /// Its process number.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Its mail log.
+    pub fn log(&self) -> &Path {
+        &self.log
+    }
+
+    /// Ends it as its administrator would.
+    ///
+    /// # Errors
+    /// When it does not end in time; it is killed then.
+    pub fn stop(mut self) -> io::Result<()> {
+        if let Some(pid) = rustix::process::Pid::from_raw(self.child.id().cast_signed()) {
+            rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
+        }
+        let start = Instant::now();
+        while self.child.try_wait()?.is_none() {
+            if start.elapsed() > PATIENCE {
+                return Err(io::Error::other("the relay does not end on SIGTERM"));
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        // Fails only when it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The `main.cf` lines that both relays understand: the same file is the point of the comparison.
+fn common_main_cf(directory: &Path, queue: &Path, sink: u16, more: &[String]) -> String {
+    let mut lines = vec![
+        "compatibility_level = 3.6".to_owned(),
+        format!("queue_directory = {}", queue.display()),
+        format!("maillog_file = {}", directory.join("maillog").display()),
+        format!("maillog_file_prefixes = {}", directory.display()),
+        "myhostname = relay.test".to_owned(),
+        "mydestination =".to_owned(),
+        "inet_interfaces = 127.0.0.1".to_owned(),
+        "inet_protocols = ipv4".to_owned(),
+        "mynetworks = 127.0.0.0/8".to_owned(),
+        "smtpd_relay_restrictions = permit_mynetworks, reject_unauth_destination".to_owned(),
+        format!("relayhost = [127.0.0.1]:{sink}"),
+        "smtpd_client_connection_count_limit = 0".to_owned(),
+    ];
+    lines.extend_from_slice(more);
+    lines.join("\n") + "\n"
+}
+
+fn master_cf(listen: u16) -> String {
+    let services = [
+        "cleanup unix n - n - 0 cleanup",
+        "qmgr unix n - n 300 1 qmgr",
+        "rewrite unix - - n - - trivial-rewrite",
+        "bounce unix - - n - 0 bounce",
+        "defer unix - - n - 0 bounce",
+        "trace unix - - n - 0 bounce",
+        "proxymap unix - - n - - proxymap",
+        "smtp unix - - n - - smtp",
+        "relay unix - - n - - smtp",
+        "error unix - - n - - error",
+        "retry unix - - n - - error",
+        "anvil unix - - n - 1 anvil",
+        "scache unix - - n - 1 scache",
+        "postlog unix-dgram n - n - 1 postlogd",
+    ];
+    format!("127.0.0.1:{listen} inet n - n - - smtpd\n{}\n", services.join("\n"))
+}
+
+fn ringpost(binary: &Path, directory: &Path, listen: u16, sink: u16, more: &[String]) -> io::Result<Command> {
+    let queue = directory.join("queue");
+    fs::create_dir_all(&queue)?;
+    fs::write(directory.join("main.cf"), common_main_cf(directory, &queue, sink, more))?;
+    fs::write(directory.join("master.cf"), master_cf(listen))?;
+    let mut command = Command::new(binary);
+    command.arg("serve").arg("-c").arg(directory);
+    Ok(command)
+}
+
+/// A private Postfix: program files where they were unpacked; configuration, queue, data and log below `directory`.
+fn postfix(peers: &Path, directory: &Path, listen: u16, sink: u16, more: &[String]) -> io::Result<Command> {
+    let tree = peers.join("tree");
+    let libraries = tree.join("usr/lib/postfix");
+    let machine = std::env::consts::ARCH;
+    let library_path = format!("{}:{}/usr/lib/{machine}-linux-gnu", libraries.display(), tree.display());
+    let configuration = directory.join("etc");
+    let (queue, data) = (directory.join("spool"), directory.join("data"));
+    let own = [
+        format!("data_directory = {}", data.display()),
+        format!("command_directory = {}", tree.join("usr/sbin").display()),
+        format!("daemon_directory = {}", libraries.join("sbin").display()),
+        format!("shlib_directory = {}", libraries.display()),
+        format!("meta_directory = {}", configuration.display()),
+        "mail_owner = postfix".to_owned(),
+        "setgid_group = postdrop".to_owned(),
+        // Its master clears the environment; its daemons need this to find their libraries where they lie.
+        format!("import_environment = MAIL_CONFIG TZ LANG=C LD_LIBRARY_PATH={library_path}"),
+        "alias_maps =".to_owned(),
+        "alias_database =".to_owned(),
+        "local_recipient_maps =".to_owned(),
+    ];
+    fs::create_dir_all(&configuration)?;
+    let main_cf = common_main_cf(directory, &queue, sink, &[&own, more].concat());
+    fs::write(configuration.join("main.cf"), main_cf)?;
+    fs::write(configuration.join("master.cf"), master_cf(listen))?;
+    let (owner, group) = (user_id("postfix")?, group_id("postdrop")?);
+    make_directory(&data, 0o755, Some(owner), None)?;
+    make_directory(&queue, 0o755, None, None)?;
+    for name in [
+        "active", "bounce", "corrupt", "defer", "deferred", "flush", "hold", "incoming", "saved", "trace",
+        "private",
+    ] {
+        make_directory(&queue.join(name), 0o700, Some(owner), None)?;
+    }
+    make_directory(&queue.join("maildrop"), 0o1730, Some(owner), Some(group))?;
+    make_directory(&queue.join("public"), 0o2710, Some(owner), Some(group))?;
+    make_directory(&queue.join("pid"), 0o755, None, None)?;
+    let mut command = Command::new(libraries.join("sbin/master"));
+    // "-d": stays in the foreground.
+    command.arg("-c").arg(&configuration).arg("-d").env("LD_LIBRARY_PATH", library_path);
+    Ok(command)
+}
+
+fn make_directory(path: &Path, mode: u32, owner: Option<u32>, group: Option<u32>) -> io::Result<()> {
+    fs::create_dir_all(path)?;
+    chown(path, owner, group)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))
+}
+
+fn user_id(name: &str) -> io::Result<u32> {
+    account("/etc/passwd", name)
+}
+
+fn group_id(name: &str) -> io::Result<u32> {
+    account("/etc/group", name)
+}
+
+/// The number in the third field of the line for `name`.
+fn account(file: &str, name: &str) -> io::Result<u32> {
+    let text = fs::read_to_string(file)?;
+    let line = text.lines().find(|line| line.split(':').next() == Some(name));
+    let number = line.and_then(|line| line.split(':').nth(2)?.parse().ok());
+    number.ok_or_else(|| {
+        io::Error::other(format!("no {name} in {file}: scripts/bench-peers makes it, as root"))
+    })
+}
