@@ -26,6 +26,7 @@ pub mod random;
 pub mod repository;
 pub mod scratch;
 pub mod sink;
+pub mod trace;
 pub mod wait;
 
 pub use client::{Client, Reply};
