@@ -1,0 +1,223 @@
+//! The command line.
+
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use ringpost_loadgen::Failure;
+use ringpost_loadgen::executor::THREADS_MAX;
+use ringpost_loadgen::message::Plan;
+use ringpost_loadgen::script::Script;
+use ringpost_loadgen::sink::SinkSettings;
+use ringpost_loadgen::size::SizeDistribution;
+use ringpost_loadgen::source::SourceSettings;
+
+/// Most sessions of a source: each is a socket and a task.
+const SESSIONS_MAX: u64 = 60_000;
+
+/// SMTP source, sink, measuring run and torture for mail transfer agents.
+#[derive(Parser)]
+#[command(version, propagate_version = true)]
+pub struct CommandLine {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Send tracked messages to an SMTP server and measure its answers
+    Source(SourceOptions),
+    /// Accept mail by SMTP or LMTP, count every message, misbehave by script
+    Sink(SinkOptions),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Switch {
+    On,
+    Off,
+}
+
+/// What is sent; shared by `source`, `run` and `torture`.
+#[derive(Args)]
+#[command(next_help_heading = "Traffic")]
+pub struct TrafficOptions {
+    /// Sessions at once
+    #[arg(short, long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=SESSIONS_MAX))]
+    pub sessions: u64,
+    /// Messages in all
+    #[arg(short, long, value_name = "N")]
+    pub messages: Option<u64>,
+    /// Messages begun per second, whether or not the server keeps up (open loop)
+    #[arg(short, long, value_name = "PER_SECOND")]
+    pub rate: Option<f64>,
+    /// Message size in bytes: 4096, 4k, 1k-64k (uniform) or lognormal:MEDIAN,SIGMA[,LARGEST]
+    #[arg(short = 'l', long, default_value = "4096")]
+    pub size: SizeDistribution,
+    /// Recipients of each message
+    #[arg(short = 'R', long, value_name = "N", default_value_t = 1)]
+    pub recipients: u32,
+    /// Recipient domains, used in turn
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub domains: u32,
+    /// Recipient address: {n} its number in the message, {d} its domain's number, {i} the message's number
+    #[arg(long, value_name = "ADDRESS", default_value = "r{n}@d{d}.ringpost.invalid")]
+    pub recipient_template: String,
+    /// Envelope sender; "" for the null sender
+    #[arg(long, value_name = "ADDRESS", default_value = "sender@source.ringpost.invalid")]
+    pub sender: String,
+    /// Many messages per connection (the default)
+    #[arg(long, conflicts_with = "fresh")]
+    pub kept: bool,
+    /// One connection per message
+    #[arg(long)]
+    pub fresh: bool,
+    /// Send MAIL to DATA in one flight where the server offers it
+    #[arg(long, value_name = "SWITCH", default_value = "on")]
+    pub pipelining: Switch,
+    /// Threads of the source
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=THREADS_MAX as u64))]
+    pub source_threads: u64,
+    /// Longest wait for a connection, a reply or room to send
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub timeout: u64,
+    /// Seed of sizes, texts and pauses
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Write the ids of acknowledged messages (250 after the dot) here
+    #[arg(long, value_name = "FILE")]
+    pub acknowledged: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub struct SourceOptions {
+    /// Server to send to
+    #[arg(short, long, value_name = "ADDRESS:PORT")]
+    pub target: String,
+    #[command(flatten)]
+    pub traffic: TrafficOptions,
+    /// Report as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args)]
+pub struct SinkOptions {
+    /// Where to listen; may be given several times
+    #[arg(short, long, value_name = "ADDRESS:PORT", required = true)]
+    pub listen: Vec<String>,
+    #[command(flatten)]
+    pub behaviour: BehaviourOptions,
+    /// Stop after so many deliveries (recipients)
+    #[arg(long, value_name = "N")]
+    pub deliveries: Option<u64>,
+    /// Stop after so many seconds
+    #[arg(long, value_name = "SECONDS")]
+    pub for_seconds: Option<u64>,
+    /// Report as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// How the sink behaves; shared by `sink`, `run` and `torture`.
+#[derive(Args)]
+#[command(next_help_heading = "Sink")]
+pub struct BehaviourOptions {
+    /// Speak LMTP
+    #[arg(long)]
+    pub lmtp: bool,
+    /// Misbehave as this TOML file says (delays, refusals, greylisting, lost connections; see the manual)
+    #[arg(long, value_name = "FILE")]
+    pub script: Option<PathBuf>,
+    /// Write each accepted id and recipient here, one line per delivery
+    #[arg(long, value_name = "FILE")]
+    pub accepted: Option<PathBuf>,
+    /// Connections served at once; further ones get 421
+    #[arg(long, value_name = "N", default_value_t = 20_000)]
+    pub connections: usize,
+    /// Threads of the sink
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=THREADS_MAX as u64))]
+    pub sink_threads: u64,
+    /// A client that is silent for so long is dropped
+    #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub sink_timeout: u64,
+}
+
+impl TrafficOptions {
+    /// The source that these options ask for.
+    pub fn settings(&self, target: SocketAddr) -> Result<SourceSettings, Failure> {
+        if let Some(rate) = self.rate
+            && !(rate.is_finite() && rate > 0.0)
+        {
+            return Err(Failure::Usage(format!("--rate: more than 0, not {rate}")));
+        }
+        let plan = Plan {
+            run: new_run(),
+            sender: self.sender.clone(),
+            recipients: self.recipients,
+            domains: self.domains,
+            recipient_template: self.recipient_template.clone(),
+            sizes: self.size,
+            seed: self.seed,
+        };
+        plan.check().map_err(Failure::Usage)?;
+        Ok(SourceSettings {
+            target,
+            plan: Arc::new(plan),
+            sessions: self.sessions as usize,
+            messages: self.messages,
+            rate: self.rate,
+            keep_connections: !self.fresh,
+            pipelining: self.pipelining == Switch::On,
+            threads: self.source_threads as usize,
+            timeout: Duration::from_secs(self.timeout),
+            acknowledged: self.acknowledged.clone(),
+        })
+    }
+}
+
+impl SourceOptions {
+    pub fn settings(&self) -> Result<SourceSettings, Failure> {
+        self.traffic.settings(resolve(&self.target)?)
+    }
+}
+
+impl BehaviourOptions {
+    /// The sink that these options ask for.
+    pub fn settings(&self, listen: Vec<SocketAddr>) -> Result<SinkSettings, Failure> {
+        let script = self.script.as_deref().map(Script::read).transpose()?;
+        Ok(SinkSettings {
+            listen,
+            lmtp: self.lmtp,
+            threads: self.sink_threads as usize,
+            connections_max: self.connections,
+            timeout: Duration::from_secs(self.sink_timeout),
+            script: Arc::new(script.unwrap_or_default()),
+            accepted: self.accepted.clone(),
+            ..SinkSettings::default()
+        })
+    }
+}
+
+impl SinkOptions {
+    pub fn settings(&self) -> Result<SinkSettings, Failure> {
+        let listen: Result<Vec<SocketAddr>, Failure> =
+            self.listen.iter().map(|address| resolve(address)).collect();
+        self.behaviour.settings(listen?)
+    }
+}
+
+/// An address with port; names are looked up.
+pub fn resolve(text: &str) -> Result<SocketAddr, Failure> {
+    text.to_socket_addrs()
+        .map_err(|error| Failure::Usage(format!("{text:?} is not ADDRESS:PORT: {error}")))?
+        .next()
+        .ok_or_else(|| Failure::Usage(format!("{text:?} has no address")))
+}
+
+/// A number that no other run has: time and process, scrambled.
+fn new_run() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    fastrand::Rng::with_seed(now.as_nanos() as u64 ^ (u64::from(std::process::id()) << 40)).u64(..)
+}
