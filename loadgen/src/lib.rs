@@ -14,18 +14,22 @@
 //! Limits: bounded buffers per session, [`ledger::LEDGER_MESSAGES_MAX`] messages in a ledger.
 //! On failure: sysexits by [`Failure`]; a relay that lost or doubled mail makes exit status 1.
 
+pub mod account;
 pub mod date;
 pub mod executor;
 pub mod id_file;
 pub mod ledger;
 pub mod message;
 mod net;
+pub mod relay_process;
 pub mod report;
+pub mod run;
 pub mod script;
 pub mod sink;
 pub mod size;
 pub mod smtp;
 pub mod source;
+pub mod torture;
 
 use std::fmt;
 

@@ -13,7 +13,7 @@ use ringpost_loadgen::Failure;
 use ringpost_loadgen::sink::Sink;
 use ringpost_loadgen::source::Source;
 
-use crate::options::{Command, CommandLine, SinkOptions, SourceOptions};
+use crate::options::{Command, CommandLine, RunOptions, SinkOptions, SourceOptions, TortureOptions};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -37,6 +37,8 @@ fn main() -> ExitCode {
     let result = stop_signal().and_then(|stop| match command_line.command {
         Command::Source(options) => source(&options, &stop),
         Command::Sink(options) => sink(&options, &stop),
+        Command::Run(options) => run(&options, &stop),
+        Command::Torture(options) => torture(&options, &stop),
     });
     match result {
         Ok(true) => ExitCode::SUCCESS,
@@ -63,8 +65,15 @@ fn source(options: &SourceOptions, stop: &AtomicBool) -> Result<bool, Failure> {
     let settings = options.settings()?;
     let messages = settings.messages;
     let source = Source::start(settings)?;
+    let give_up = Duration::from_secs(options.give_up);
+    let (mut answered, mut last_answer) = (0, Instant::now());
     while !source.is_finished() {
-        if stop.load(Relaxed) {
+        let counters = source.counters();
+        let now_answered = counters.acknowledged.load(Relaxed) + counters.refused.load(Relaxed);
+        if now_answered != answered {
+            (answered, last_answer) = (now_answered, Instant::now());
+        }
+        if stop.load(Relaxed) || last_answer.elapsed() >= give_up {
             source.stop();
         }
         std::thread::sleep(LOOK);
@@ -91,6 +100,35 @@ fn sink(options: &SinkOptions, stop: &AtomicBool) -> Result<bool, Failure> {
     let report = sink.stop()?;
     print(&sink.figures(&report), options.json)?;
     Ok(true)
+}
+
+fn run(options: &RunOptions, stop: &AtomicBool) -> Result<bool, Failure> {
+    let report = ringpost_loadgen::run::run(options.settings()?, stop)?;
+    print(&report, options.json)?;
+    Ok(report.ok)
+}
+
+fn torture(options: &TortureOptions, stop: &AtomicBool) -> Result<bool, Failure> {
+    let settings = options.settings()?;
+    // The seed is named even if the user did not.
+    let mut words: Vec<String> = std::env::args().map(|word| quoted(&word)).collect();
+    if !words.iter().any(|word| word == "--seed" || word.starts_with("--seed=")) {
+        let at = words.iter().position(|word| word == "--").unwrap_or(words.len());
+        words.splice(at..at, ["--seed".into(), settings.seed.to_string()]);
+    }
+    let report = ringpost_loadgen::torture::torture(settings, words.join(" "), stop)?;
+    print(&report, options.json)?;
+    Ok(report.ok)
+}
+
+/// A word as a shell reads it.
+fn quoted(word: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_=./:,@+%".contains(&byte);
+    if !word.is_empty() && word.bytes().all(is_plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
+    }
 }
 
 /// Prints figures for people, or as JSON.

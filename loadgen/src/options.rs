@@ -9,10 +9,19 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use ringpost_loadgen::Failure;
 use ringpost_loadgen::executor::THREADS_MAX;
 use ringpost_loadgen::message::Plan;
+use ringpost_loadgen::relay_process::RelayCommand;
+use ringpost_loadgen::run::{RelayChoice, RunSettings};
 use ringpost_loadgen::script::Script;
 use ringpost_loadgen::sink::SinkSettings;
 use ringpost_loadgen::size::SizeDistribution;
 use ringpost_loadgen::source::SourceSettings;
+use ringpost_loadgen::torture::TortureSettings;
+
+/// Messages of a run when the user does not say.
+const DEFAULT_MESSAGES: u64 = 100_000;
+
+/// Messages per second under torture when the user does not say.
+const TORTURE_RATE: f64 = 2000.0;
 
 /// Most sessions of a source: each is a socket and a task.
 const SESSIONS_MAX: u64 = 60_000;
@@ -29,6 +38,10 @@ pub struct CommandLine {
 pub enum Command {
     /// Send tracked messages to an SMTP server and measure its answers
     Source(SourceOptions),
+    /// Measure a relay between a source and a sink; exit 0 only if every accepted message arrived exactly once
+    Run(RunOptions),
+    /// Kill a relay again and again under load; exit 0 only if nothing that it accepted was lost
+    Torture(TortureOptions),
     /// Accept mail by SMTP or LMTP, count every message, misbehave by script
     Sink(SinkOptions),
 }
@@ -97,6 +110,87 @@ pub struct SourceOptions {
     pub target: String,
     #[command(flatten)]
     pub traffic: TrafficOptions,
+    /// Give up after so many seconds without an answer to any message
+    #[arg(long, value_name = "SECONDS", default_value_t = 120)]
+    pub give_up: u64,
+    /// Report as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// The relay under test; shared by `run` and `torture`.
+#[derive(Args)]
+#[command(next_help_heading = "Relay")]
+pub struct RelayOptions {
+    /// Where the relay listens (or will listen)
+    #[arg(short, long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:2525")]
+    pub target: String,
+    /// Where the sink listens; the relay must send there. Port 0: a free one, told to a relay that is started
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:0")]
+    pub sink: String,
+    /// Start this Ringpost binary on its embedded default
+    #[arg(long, value_name = "PROGRAM", conflicts_with = "relay_command")]
+    pub ringpost: Option<PathBuf>,
+    /// Directory for the queue and the log of --ringpost
+    #[arg(long, value_name = "DIRECTORY", requires = "ringpost")]
+    pub directory: Option<PathBuf>,
+    /// Start this command (words parted by spaces; or give it after --). {sink_host}, {sink_port}, {target_host} and
+    /// {target_port} are replaced
+    #[arg(long, value_name = "COMMAND")]
+    pub relay_command: Option<String>,
+    /// File for the output of the relay that is started
+    #[arg(long, value_name = "FILE")]
+    pub relay_log: Option<PathBuf>,
+    /// The relay's spool directory, where it writes figures.json
+    #[arg(long, value_name = "DIRECTORY")]
+    pub spool: Option<PathBuf>,
+    /// The relay's command and its arguments
+    #[arg(last = true, value_name = "COMMAND", conflicts_with_all = ["relay_command", "ringpost"])]
+    pub words: Vec<String>,
+}
+
+#[derive(Args)]
+pub struct RunOptions {
+    #[command(flatten)]
+    pub relay: RelayOptions,
+    /// Measure the process of a relay that is running already
+    #[arg(long, value_name = "PID", conflicts_with_all = ["relay_command", "ringpost", "words"])]
+    pub relay_pid: Option<u32>,
+    #[command(flatten)]
+    pub traffic: TrafficOptions,
+    #[command(flatten)]
+    pub behaviour: BehaviourOptions,
+    /// Everything must have arrived after so many seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 300)]
+    pub deadline: u64,
+    /// Bounces do not fail the run
+    #[arg(long)]
+    pub allow_bounces: bool,
+    /// Report as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args)]
+pub struct TortureOptions {
+    #[command(flatten)]
+    pub relay: RelayOptions,
+    /// How often to kill the relay
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    pub kills: u64,
+    /// Shortest time between its greeting and its death
+    #[arg(long, value_name = "MILLISECONDS", default_value_t = 100)]
+    pub life_min: u64,
+    /// Longest
+    #[arg(long, value_name = "MILLISECONDS", default_value_t = 1500)]
+    pub life_max: u64,
+    #[command(flatten)]
+    pub traffic: TrafficOptions,
+    #[command(flatten)]
+    pub behaviour: BehaviourOptions,
+    /// After the last kill, everything must have arrived within so many seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 120)]
+    pub deadline: u64,
     /// Report as JSON
     #[arg(long)]
     pub json: bool,
@@ -196,6 +290,76 @@ impl BehaviourOptions {
             script: Arc::new(script.unwrap_or_default()),
             accepted: self.accepted.clone(),
             ..SinkSettings::default()
+        })
+    }
+}
+
+impl RelayOptions {
+    /// The command that starts the relay, if one is to be started.
+    pub fn command(&self) -> Result<Option<RelayCommand>, Failure> {
+        let words = if let Some(program) = &self.ringpost {
+            let directory = self.directory.as_ref().ok_or_else(|| {
+                Failure::Usage("--ringpost needs --directory, for its queue and its log".into())
+            })?;
+            let mut words = vec![program.display().to_string(), "serve".into()];
+            for setting in [
+                format!("queue_directory={}", directory.join("spool").display()),
+                format!("maillog_file={}", directory.join("mail.log").display()),
+                "relayhost=[{sink_host}]:{sink_port}".into(),
+            ] {
+                words.extend(["-o".into(), setting]);
+            }
+            words
+        } else if let Some(command) = &self.relay_command {
+            command.split_whitespace().map(str::to_owned).collect()
+        } else {
+            self.words.clone()
+        };
+        Ok((!words.is_empty()).then(|| RelayCommand { words, log: self.relay_log.clone() }))
+    }
+
+    fn spool(&self) -> Option<PathBuf> {
+        self.spool.clone().or_else(|| self.directory.as_ref().map(|directory| directory.join("spool")))
+    }
+}
+
+impl RunOptions {
+    pub fn settings(&self) -> Result<RunSettings, Failure> {
+        let mut source = self.traffic.settings(resolve(&self.relay.target)?)?;
+        source.messages = source.messages.or(Some(DEFAULT_MESSAGES));
+        Ok(RunSettings {
+            source,
+            sink: self.behaviour.settings(vec![resolve(&self.relay.sink)?])?,
+            relay: self.relay.command()?.map_or(RelayChoice::Running(self.relay_pid), RelayChoice::Start),
+            spool: self.relay.spool(),
+            deadline: Duration::from_secs(self.deadline),
+            allow_bounces: self.allow_bounces,
+        })
+    }
+}
+
+impl TortureOptions {
+    pub fn settings(&self) -> Result<TortureSettings, Failure> {
+        let relay = self.relay.command()?.ok_or_else(|| {
+            Failure::Usage(
+                "torture starts the relay itself: give --ringpost, --relay-command, or -- COMMAND".into(),
+            )
+        })?;
+        if self.life_min > self.life_max {
+            return Err(Failure::Usage("--life-min is longer than --life-max".into()));
+        }
+        let mut source = self.traffic.settings(resolve(&self.relay.target)?)?;
+        // Without a bound the queue would grow faster than a relay that dies every second can empty it.
+        source.rate = source.rate.or(Some(TORTURE_RATE));
+        Ok(TortureSettings {
+            source,
+            sink: self.behaviour.settings(vec![resolve(&self.relay.sink)?])?,
+            relay,
+            kills: self.kills,
+            life_min: Duration::from_millis(self.life_min),
+            life_max: Duration::from_millis(self.life_max),
+            seed: self.traffic.seed,
+            deadline: Duration::from_secs(self.deadline),
         })
     }
 }

@@ -11,7 +11,7 @@ mod content;
 mod session;
 
 use std::cell::RefCell;
-use std::net::{SocketAddr, TcpListener as StdListener};
+use std::net::{SocketAddr, TcpListener as StdListener, TcpStream};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -36,6 +36,13 @@ const STOP_CHECK: Duration = Duration::from_millis(50);
 
 /// Pause after a failed accept (no more file descriptors, say), so that trouble does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
+
+/// So long somebody must go on listening to be taken as alive: an io_uring process that was killed keeps its listener
+/// for some milliseconds after its death.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Between two looks at who is listening.
+const PROBE_PAUSE: Duration = Duration::from_millis(20);
 
 /// Longest wait for a thread to start listening.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
@@ -287,7 +294,20 @@ impl Sink {
 /// Makes sure that nobody else listens on an address, and chooses the port if it is 0.
 ///
 /// The threads share the port by `SO_REUSEPORT`, which would otherwise let a second sink quietly take half of the mail.
+/// A plain bind would not do as a test: it fails for a minute after the last sink, for its connections' sake.
 fn reserve(address: SocketAddr) -> Result<SocketAddr, Failure> {
+    if address.port() != 0 {
+        let deadline = Instant::now() + PROBE_TIMEOUT;
+        while TcpStream::connect_timeout(&address, PROBE_TIMEOUT).is_ok() {
+            if Instant::now() >= deadline {
+                return Err(Failure::Environment(format!(
+                    "cannot listen on {address}: somebody does already"
+                )));
+            }
+            std::thread::sleep(PROBE_PAUSE);
+        }
+        return Ok(address);
+    }
     StdListener::bind(address)
         .and_then(|listener| listener.local_addr())
         .map_err(|error| Failure::Environment(format!("cannot listen on {address}: {error}")))
