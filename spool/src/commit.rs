@@ -287,7 +287,9 @@ impl<F> State<F> {
         if known.note != location {
             return;
         }
-        let left = known.chain_bytes().saturating_sub(bytes);
+        // A Retry behind it, failed too, may have freed it already.
+        let bytes = bytes.min(known.chain_bytes());
+        let left = known.chain_bytes() - bytes;
         known.note = previous;
         known.set_chain_bytes(left);
         let sprawls = known.sprawls();

@@ -14,7 +14,7 @@ use crate::{
     message::MessageId,
     record::{self, CHAIN_HEAD_BYTES, Cut, MessageHead, STATE_HELD},
     scan,
-    segment::{ENTRY_CHUNKED, ENTRY_COPY, Entry, Location, Phase, Trailer},
+    segment::{ENTRY_CHUNKED, ENTRY_COPY, Entry, Location, Phase, Segment, Trailer},
     spool::{Inner, Waiter},
 };
 use std::{io, rc::Rc, time::Duration};
@@ -261,7 +261,9 @@ impl<D: Disk> Inner<D> {
                 }
                 known.note
             };
-            self.settled(note).await?;
+            if !self.settled(note).await? {
+                continue;
+            }
             let notes = match self.read_chain(id, note).await {
                 Ok(Some(notes)) => notes,
                 Ok(None) => continue,
@@ -287,13 +289,17 @@ impl<D: Disk> Inner<D> {
         Err(Stop::Later)
     }
 
-    /// Waits until a record is durable, so that it can be read.
-    async fn settled(&self, location: Location) -> Result<(), Stop> {
+    /// Waits until a record is durable, so that it can be read. `false` if its commit failed: it is elsewhere now.
+    async fn settled(&self, location: Location) -> Result<bool, Stop> {
         loop {
             let (progress, seen) = {
                 let state = self.state.borrow();
                 if state.is_settled(location).unwrap_or(true) {
-                    return Ok(());
+                    return Ok(true);
+                }
+                let ended = |segment: &Segment<D::File>| segment.phase == Phase::Ended;
+                if state.segments.get(&location.segment).is_some_and(ended) {
+                    return Ok(false);
                 }
                 if state.commits_ended || state.head.is_none() {
                     return Err(Stop::Later);
@@ -322,7 +328,9 @@ impl<D: Disk> Inner<D> {
             }
             (known.message, known.length)
         };
-        self.settled(from).await?;
+        if !self.settled(from).await? {
+            return Err(Stop::Later);
+        }
         let Some(frame) = self.read_for_move(id, from, Some(length)).await? else { return Ok(Moved::Stays) };
         let chunks = MessageHead::read(frame.payload()).and_then(|head| head.chunks(id, frame.payload()));
         let Some(mut chunks) = chunks else {
@@ -363,16 +371,38 @@ impl<D: Disk> Inner<D> {
                 return Err(stop);
             }
         };
-        self.hand_over(id, &chunks, copies).await?;
+        self.hand_over(id, from, &chunks, copies).await?;
         Ok(Moved::Bytes(bytes + moved))
     }
 
     /// The new Message record is in the open commit. Once it is durable the old chunks are dead; if it fails, the
-    /// new ones are.
-    async fn hand_over(&self, id: MessageId, chunks: &[ChunkRef], copies: Vec<ChunkRef>) -> Result<(), Stop> {
-        if self.barrier(Waiter::Upkeep).await.is_err() {
-            self.state.borrow_mut().abandon(&copies);
-            return Err(Stop::Later);
+    /// new ones are. Which of the two it was, the index says: another commit's failure proves nothing.
+    async fn hand_over(
+        &self,
+        id: MessageId,
+        from: Location,
+        chunks: &[ChunkRef],
+        copies: Vec<ChunkRef>,
+    ) -> Result<(), Stop> {
+        loop {
+            let (progress, seen) = {
+                let mut state = self.state.borrow_mut();
+                match state.index.find(id).map(|known| known.message) {
+                    None => {
+                        state.abandon(&copies);
+                        return Ok(());
+                    }
+                    Some(message) if message == from => {
+                        state.abandon(&copies);
+                        return Err(Stop::Later);
+                    }
+                    Some(message) if state.is_settled(message) == Some(true) => break,
+                    Some(_) if state.commits_ended => return Err(Stop::Later),
+                    Some(_) => {}
+                }
+                (Rc::clone(&state.progress), state.progress.seen())
+            };
+            progress.after(seen).await;
         }
         let mut state = self.state.borrow_mut();
         let Some(sprawl) = state.index.sprawls.get_mut(&id) else {

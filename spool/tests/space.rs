@@ -1,0 +1,184 @@
+//! Segments are recycled, thin ones compacted, and a full disk refuses mail without losing any.
+
+mod common;
+
+use common::{Model, Random, View, change, check, open, read, small_options, store};
+use ringpost_spool::{
+    SpoolOptions, SpoolState, StoreError,
+    disk::{Disk, MemoryDisk},
+};
+use std::{cell::RefCell, rc::Rc};
+
+#[test]
+fn a_queue_that_drains_uses_the_same_files_again() {
+    let disk = MemoryDisk::new(1);
+    let (spool, executor) = open(&disk, small_options());
+    let model = Rc::new(RefCell::new(Model::default()));
+    let (task_spool, shared) = (spool.clone(), Rc::clone(&model));
+    let work = async move {
+        for _ in 0..1200 {
+            let id = store(&task_spool, &shared, 2000, false).await.expect("there is room");
+            task_spool.remove(id);
+        }
+        task_spool.barrier().await.expect("the disk works");
+    };
+    executor.block_on(&disk, work).expect("nothing hangs");
+    let figures = spool.figures();
+    assert!(figures.segments_recycled > 20, "{figures:?}");
+    assert!(disk.list().expect("lists").len() <= 6, "{:?}", disk.list());
+    assert_eq!(figures.live_bytes, 0, "{figures:?}");
+}
+
+#[test]
+fn a_backlog_of_one_percent_takes_at_most_twice_its_size_on_disk() {
+    let disk = MemoryDisk::new(2);
+    let options = SpoolOptions { spares_max: 1, ..small_options() };
+    let (spool, executor) = open(&disk, options.clone());
+    let model = Rc::new(RefCell::new(Model::default()));
+    let (task_spool, shared) = (spool.clone(), Rc::clone(&model));
+    let work = async move {
+        for nth in 0..6000u32 {
+            let id = store(&task_spool, &shared, 1500, false).await.expect("there is room");
+            if nth % 100 == 0 {
+                let note = b"host said 450 try later".to_vec();
+                task_spool.retry(id, 9, &note);
+                let view = View { due_at_s: 9, held: false, notes: vec![note] };
+                shared.borrow_mut().messages.get_mut(&id).expect("stored").views.push(view);
+            } else {
+                task_spool.remove(id);
+                shared.borrow_mut().messages.get_mut(&id).expect("stored").removed = true;
+            }
+        }
+        task_spool.barrier().await.expect("the disk works");
+    };
+    executor.block_on(&disk, work).expect("nothing hangs");
+    for _ in 0..2000 {
+        executor.run_until_stalled();
+        if !disk.step() {
+            break;
+        }
+    }
+    let figures = spool.figures();
+    // Besides: the head, its successor, one spare, and the slack before compaction starts.
+    let beside = (3 + u64::from(options.slack_segments) + 1) * options.segment_bytes;
+    assert!(figures.disk_bytes <= 2 * figures.live_bytes + beside, "{figures:?}");
+    assert_eq!(figures.queued, 60);
+    let snapshot = model.borrow().snapshot();
+    model.borrow_mut().settle(snapshot, &Default::default());
+    let again = disk.crash(9);
+    let (spool, executor) = open(&again, options);
+    check(&spool, &executor, &again, &model, "after compaction");
+}
+
+#[test]
+fn compaction_keeps_every_message_its_chunks_and_its_latest_state() {
+    for seed in 0..6 {
+        let disk = MemoryDisk::new(seed);
+        let (spool, executor) = open(&disk, small_options());
+        let model = Rc::new(RefCell::new(Model::default()));
+        let (task_spool, shared) = (spool.clone(), Rc::clone(&model));
+        let work = async move {
+            let mut random = Random(seed);
+            for _ in 0..700 {
+                let length = if random.below(15) == 0 { 20_000 } else { random.below(2500) };
+                store(&task_spool, &shared, length as usize, false).await.expect("there is room");
+                (0..2).for_each(|_| change(&task_spool, &shared, &mut random, 45));
+            }
+            task_spool.barrier().await.expect("the disk works");
+            let messages = shared.borrow().messages.clone();
+            for (id, message) in messages {
+                if message.removed {
+                    assert!(task_spool.load(id).await.is_err());
+                    continue;
+                }
+                let view = read(&task_spool, id, message.length).await.expect("nothing is damaged");
+                assert_eq!(&view, message.views.last().expect("never empty"), "seed {seed}: {id}");
+            }
+        };
+        executor.block_on(&disk, work).expect("nothing hangs");
+        assert!(spool.figures().compacted_bytes > 100_000, "seed {seed}: {:?}", spool.figures());
+        assert!(spool.corrupt().is_empty());
+    }
+}
+
+#[test]
+fn a_full_spool_refuses_mail_takes_records_and_recovers_when_messages_leave() {
+    let disk = MemoryDisk::new(4);
+    let options = SpoolOptions { bytes_max: 6 * (128 << 10), ..small_options() };
+    let (spool, executor) = open(&disk, options.clone());
+    let model = Rc::new(RefCell::new(Model::default()));
+    let (task_spool, shared) = (spool.clone(), Rc::clone(&model));
+    let work = async move {
+        let mut ids = Vec::new();
+        let refused = loop {
+            match store(&task_spool, &shared, 3000, false).await {
+                Ok(id) => ids.push(id),
+                Err(error) => break error,
+            }
+            assert!(ids.len() < 1000, "the limit does not hold");
+        };
+        assert!(matches!(refused, StoreError::Full), "{refused}");
+        assert!(ids.len() > 60, "only {} messages fit", ids.len());
+        assert!(!task_spool.room_for(3000));
+        assert_eq!(task_spool.figures().state, SpoolState::Full);
+        assert!(task_spool.ready_for_notes());
+        for &id in &ids {
+            task_spool.outcome(id, b"delivered to one of two");
+            task_spool.retry(id, 99, b"later");
+        }
+        task_spool.barrier().await.expect("records about queued messages always fit");
+        for &id in &ids {
+            task_spool.remove(id);
+            shared.borrow_mut().messages.get_mut(&id).expect("stored").removed = true;
+        }
+        task_spool.barrier().await.expect("records about queued messages always fit");
+        // Upkeep frees the segments.
+        for _ in 0..100 {
+            if task_spool.room_for(3000) {
+                break;
+            }
+            let id = task_spool.new_id();
+            let _ = task_spool.load(id).await;
+            task_spool.barrier().await.expect("the disk works");
+        }
+    };
+    executor.block_on(&disk, work).expect("nothing hangs");
+    for _ in 0..200 {
+        executor.run_until_stalled();
+        disk.step();
+    }
+    assert!(spool.room_for(3000), "{:?}", spool.figures());
+    let (task_spool, shared) = (spool.clone(), Rc::clone(&model));
+    let stored = async move { store(&task_spool, &shared, 3000, false).await };
+    executor.block_on(&disk, stored).expect("nothing hangs").expect("there is room again");
+    assert!(disk.used_bytes() <= options.bytes_max);
+    let again = disk.crash(1);
+    let (spool, executor) = open(&again, options);
+    check(&spool, &executor, &again, &model, "after a full disk");
+}
+
+#[test]
+fn a_file_system_without_room_refuses_mail_until_there_is_some() {
+    let disk = MemoryDisk::new(5);
+    disk.set_available(4 * (128 << 10));
+    let (spool, executor) = open(&disk, small_options());
+    let model = Rc::new(RefCell::new(Model::default()));
+    let (task_spool, shared) = (spool.clone(), Rc::clone(&model));
+    let filling = async move {
+        loop {
+            if let Err(error) = store(&task_spool, &shared, 3000, false).await {
+                return error;
+            }
+        }
+    };
+    let error = executor.block_on(&disk, filling).expect("nothing hangs");
+    assert!(matches!(error, StoreError::Full), "{error}");
+    disk.set_available(100 * (128 << 10));
+    for _ in 0..200 {
+        executor.run_until_stalled();
+        disk.step();
+    }
+    let (task_spool, shared) = (spool.clone(), Rc::clone(&model));
+    let stored = async move { store(&task_spool, &shared, 3000, false).await };
+    executor.block_on(&disk, stored).expect("nothing hangs").expect("there is room again");
+}
