@@ -177,13 +177,14 @@ impl<D: Disk> Inner<D> {
             if state.segments_left() == 0 {
                 return Ok(None);
             }
-            let name = segment_name(state.next_segment);
-            state.next_segment += 1;
-            (name, state.options.segment_bytes)
+            // The number that the caller gives it next, so that the file never changes its name.
+            (segment_name(state.next_segment), state.options.segment_bytes)
         };
         let file = self.disk.open(&name, true)?;
         if let Err(error) = file.zero_fill(bytes).await {
             drop(file);
+            // Should the removal fail, the next file must not be this one.
+            self.state.borrow_mut().next_segment += 1;
             self.disk.remove(&name)?;
             if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
                 self.state.borrow_mut().available_bytes = 0;
