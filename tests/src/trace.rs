@@ -4,7 +4,7 @@
 //! The reactor writes a `submit` line before the kernel sees the operation and a `complete` line after the kernel
 //! did it. So what stands above a submitted reply was done before the reply could leave.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// One line of a trace.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,97 +89,117 @@ fn parse_line(line: &str) -> Option<Event> {
 pub struct Place {
     /// The segment's file name.
     pub file_name: String,
-    /// The record's first byte.
+    /// The first byte.
     pub offset: u64,
-    /// The record's length in bytes.
+    /// The length in bytes.
     pub bytes: u64,
 }
 
-/// Checks every reply `250 … queued as QID` in `events`: before its submission the record at `place_of(QID)` was
-/// written whole, and an fdatasync of that file, linked to that write or submitted after it, completed. Gives the
-/// number of such replies, or the first breach.
+/// What a trace proves to be on stable storage, at the point that has been read so far.
 ///
-/// # Errors
-/// The queue id and what was missing.
-pub fn check_replies_follow_commits(
-    events: &[Event],
-    place_of: impl Fn(&str) -> Option<Place>,
-) -> Result<usize, String> {
-    let mut names: HashMap<u64, String> = HashMap::new();
-    // Writes in flight by (slot, file); writes done but not synced, and ranges that are durable, by file.
-    let mut writing: HashMap<(u64, u64), (u64, u64)> = HashMap::new();
-    let mut written: HashMap<u64, Vec<(u64, u64, u64)>> = HashMap::new();
-    let mut syncing: HashMap<(u64, u64), Vec<(u64, u64)>> = HashMap::new();
-    let mut durable: HashMap<u64, Vec<(u64, u64)>> = HashMap::new();
-    let mut replies = 0;
-    for event in events {
+/// A write counts by its exact place. That a place holds *something* durable proves nothing: segments are filled with
+/// durable zeros before they are used.
+#[derive(Debug, Default)]
+pub struct Durable {
+    names: HashMap<u64, String>,
+    // By (slot, file): writes in flight, and what the fdatasyncs in flight cover.
+    writing: HashMap<(u64, u64), (u64, u64)>,
+    syncing: HashMap<(u64, u64), Vec<(u64, u64)>>,
+    // By file: (first byte, length, slot) of writes that are done but not synced.
+    written: HashMap<u64, Vec<(u64, u64, u64)>>,
+    durable: HashSet<(String, u64, u64)>,
+    syncs: usize,
+}
+
+impl Durable {
+    /// Takes the next event of the trace.
+    pub fn take(&mut self, event: &Event) {
         match event {
             Event::Open { file, path } => {
-                names.insert(*file, path.rsplit('/').next().unwrap_or("").to_owned());
+                self.names.insert(*file, path.rsplit('/').next().unwrap_or("").to_owned());
             }
             Event::Submit { kind, file, slot, bytes, offset, .. } if kind == "write" => {
-                writing.insert((*slot, *file), (*offset, *bytes));
+                self.writing.insert((*slot, *file), (*offset, *bytes));
             }
             Event::Complete { kind, file, slot, result } if kind == "write" => {
-                if let Some((offset, bytes)) = writing.remove(&(*slot, *file))
+                if let Some((offset, bytes)) = self.writing.remove(&(*slot, *file))
                     && u64::try_from(*result) == Ok(bytes)
                 {
-                    written.entry(*file).or_default().push((offset, bytes, *slot));
+                    self.written.entry(*file).or_default().push((offset, bytes, *slot));
                 }
             }
             Event::Submit { kind, file, slot, .. } if kind == "fdatasync" => {
                 // An fdatasync covers what was complete when it began.
-                let covered =
-                    written.get(file).into_iter().flatten().map(|&(offset, bytes, _)| (offset, bytes));
-                syncing.insert((*slot, *file), covered.collect());
+                let written = self.written.get(file).into_iter().flatten();
+                let covered = written.map(|&(offset, bytes, _)| (offset, bytes)).collect();
+                self.syncing.insert((*slot, *file), covered);
             }
             Event::Complete { kind, file, slot, result } if kind == "fdatasync" => {
-                let mut covered = syncing.remove(&(*slot, *file)).unwrap_or_default();
+                let mut covered = self.syncing.remove(&(*slot, *file)).unwrap_or_default();
+                let written = self.written.entry(*file).or_default();
                 // And the write that it was linked to, which completed before it began.
-                let linked = written.get(file).into_iter().flatten().filter(|(_, _, from)| from == slot);
+                let linked = written.iter().filter(|(_, _, from)| from == slot);
                 covered.extend(linked.map(|&(offset, bytes, _)| (offset, bytes)));
                 if *result == 0 {
-                    durable.entry(*file).or_default().extend(covered.iter().copied());
-                    written
-                        .entry(*file)
-                        .or_default()
-                        .retain(|(offset, bytes, _)| !covered.contains(&(*offset, *bytes)));
-                }
-            }
-            Event::Submit { kind, text: Some(text), .. } if kind.starts_with("send") => {
-                for id in queue_ids(text) {
-                    replies += 1;
-                    let place = place_of(&id).ok_or_else(|| format!("{id}: no record in the spool"))?;
-                    let is_durable =
-                        names.iter().filter(|(_, name)| **name == place.file_name).any(|(file, _)| {
-                            covers(
-                                durable.get(file).map_or(&[], Vec::as_slice),
-                                place.offset,
-                                place.offset + place.bytes,
-                            )
-                        });
-                    if !is_durable {
-                        return Err(format!("{id}: its 250 was submitted before {place:?} was durable"));
-                    }
+                    self.syncs += 1;
+                    written.retain(|(offset, bytes, _)| !covered.contains(&(*offset, *bytes)));
+                    let name = self.names.get(file).cloned().unwrap_or_default();
+                    self.durable
+                        .extend(covered.into_iter().map(|(offset, bytes)| (name.clone(), offset, bytes)));
                 }
             }
             _ => {}
         }
     }
-    Ok(replies)
+
+    /// Whether a write of exactly this place was done and synced.
+    pub fn holds(&self, place: &Place) -> bool {
+        self.durable.contains(&(place.file_name.clone(), place.offset, place.bytes))
+    }
+
+    /// How many fdatasyncs have succeeded.
+    pub fn syncs(&self) -> usize {
+        self.syncs
+    }
 }
 
-/// Whether the ranges (first byte, length) together hold every byte of `from..to`.
-fn covers(ranges: &[(u64, u64)], from: u64, to: u64) -> bool {
-    let mut at = from;
-    while at < to {
-        let reach = ranges.iter().filter(|(first, bytes)| *first <= at && first + bytes > at);
-        match reach.map(|(first, bytes)| first + bytes).max() {
-            Some(end) => at = end,
-            None => return false,
+/// What the spool's files say of the messages that were acknowledged.
+pub trait Records {
+    /// The number of the commit that holds the message's record.
+    fn commit_of(&self, queue_id: &str) -> Option<u64>;
+    /// Where each commit lies, by number.
+    fn commits(&self) -> &BTreeMap<u64, Place>;
+}
+
+/// Checks every reply `250 … queued as QID` in `events`: before its submission the commit that holds that message was
+/// written whole, and an fdatasync of its file, linked to that write or submitted after it, completed; and so it was
+/// with every earlier commit. Gives the number of such replies, or the first breach.
+///
+/// # Errors
+/// The queue id and what was missing.
+pub fn check_replies_follow_commits(events: &[Event], records: &impl Records) -> Result<usize, String> {
+    let mut durable = Durable::default();
+    let mut commits = records.commits().iter().peekable();
+    let mut replies = 0;
+    for event in events {
+        durable.take(event);
+        let Event::Submit { kind, text: Some(text), .. } = event else { continue };
+        if !kind.starts_with("send") {
+            continue;
+        }
+        for id in queue_ids(text) {
+            replies += 1;
+            let number = records.commit_of(&id).ok_or_else(|| format!("{id}: no record in the spool"))?;
+            while let Some((number, place)) = commits.next_if(|(earlier, _)| **earlier <= number) {
+                if !durable.holds(place) {
+                    return Err(format!(
+                        "{id}: its 250 was submitted before commit {number} at {place:?} was durable"
+                    ));
+                }
+            }
         }
     }
-    true
+    Ok(replies)
 }
 
 /// The queue ids in replies to the final dot within a text that may be cut.
@@ -200,13 +220,33 @@ mod tests {
         4 complete fdatasync slot=4 file=3 result=0\n\
         5 submit send slot=9 file=7 offset=0 bytes=36 text=\"250 2.0.0 Ok: queued as ABC\\r\\n\"\n";
 
-    fn place(_: &str) -> Option<Place> {
-        Some(Place { file_name: "segment-000001.log".into(), offset: 8200, bytes: 300 })
+    struct OneCommit(BTreeMap<u64, Place>);
+
+    impl Records for OneCommit {
+        fn commit_of(&self, _: &str) -> Option<u64> {
+            Some(7)
+        }
+
+        fn commits(&self) -> &BTreeMap<u64, Place> {
+            &self.0
+        }
+    }
+
+    fn records() -> OneCommit {
+        let place = Place { file_name: "segment-000001.log".into(), offset: 8192, bytes: 4096 };
+        OneCommit([(7, place)].into())
+    }
+
+    #[test]
+    fn a_reply_before_an_earlier_commit_is_a_breach() {
+        let mut records = records();
+        records.0.insert(6, Place { file_name: "segment-000001.log".into(), offset: 4096, bytes: 4096 });
+        assert!(check_replies_follow_commits(&parse(GOOD), &records).is_err());
     }
 
     #[test]
     fn a_reply_after_its_commit_passes() {
-        assert_eq!(check_replies_follow_commits(&parse(GOOD), place), Ok(1));
+        assert_eq!(check_replies_follow_commits(&parse(GOOD), &records()), Ok(1));
     }
 
     #[test]
@@ -214,14 +254,22 @@ mod tests {
         let mut lines: Vec<&str> = GOOD.lines().collect();
         lines.swap(4, 5);
         let early = lines.join("\n") + "\n";
-        assert!(check_replies_follow_commits(&parse(&early), place).is_err());
+        assert!(check_replies_follow_commits(&parse(&early), &records()).is_err());
     }
 
     #[test]
     fn a_write_without_a_sync_is_a_breach() {
         let unsynced: String =
             GOOD.lines().filter(|line| !line.contains("fdatasync")).map(|line| format!("{line}\n")).collect();
-        assert!(check_replies_follow_commits(&parse(&unsynced), place).is_err());
+        assert!(check_replies_follow_commits(&parse(&unsynced), &records()).is_err());
+    }
+
+    #[test]
+    fn durable_zeros_are_not_the_commit() {
+        let zeros = GOOD
+            .replace("offset=8192 bytes=4096", "offset=0 bytes=1048576")
+            .replace("result=4096", "result=1048576");
+        assert!(check_replies_follow_commits(&parse(&zeros), &records()).is_err());
     }
 
     #[test]
@@ -230,7 +278,7 @@ mod tests {
             ("fdatasync slot=4 file=3 result=0", "fdatasync slot=4 file=3 result=-5"),
             ("result=4096", "result=100"),
         ] {
-            assert!(check_replies_follow_commits(&parse(&GOOD.replace(from, to)), place).is_err());
+            assert!(check_replies_follow_commits(&parse(&GOOD.replace(from, to)), &records()).is_err());
         }
     }
 }
