@@ -426,7 +426,8 @@ fn write_retry(shard: &Rc<Shard>, message: &ActiveMessage, due_at_ms: u64) {
     let due_at_s = due_at_ms.div_ceil(1000);
     let mut progress = message.progress.borrow_mut();
     progress.attempted();
-    let note = retry_note(|out| progress.write_retry(due_at_s, out));
+    let bytes_max = shard.spool.note_bytes_max();
+    let note = retry_note(|out| progress.write_retry(due_at_s, bytes_max, out));
     shard.spool.retry(message.id, u32::try_from(due_at_s).unwrap_or(u32::MAX), &note);
 }
 

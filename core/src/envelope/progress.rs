@@ -7,6 +7,9 @@ use super::note::{
     OutcomeKind, Reason, VERSION, put_indexes, put_reason, read_indexes, read_outcome, read_reason,
 };
 
+/// Bytes of a number in a note at most.
+const NUMBER_BYTES_MAX: usize = 10;
+
 /// No reason is known for this recipient.
 const NO_REASON: u32 = u32::MAX;
 
@@ -155,8 +158,10 @@ impl Progress {
     }
 
     /// Appends the cumulative retry note: it stands for everything before it. Reasons that no remaining
-    /// recipient has any more are forgotten.
-    pub fn write_retry(&mut self, due_at_s: u64, out: &mut Vec<u8>) {
+    /// recipient has any more are forgotten, and so are those that would make `out` longer than
+    /// `bytes_max`: a server's replies can make reasons as long and as many as it likes, and which
+    /// recipients are done matters more than why the others wait.
+    pub fn write_retry(&mut self, due_at_s: u64, bytes_max: usize, out: &mut Vec<u8>) {
         self.due_at_s = due_at_s;
         out.push(VERSION);
         put_number(out, u64::from(self.attempts));
@@ -172,16 +177,25 @@ impl Progress {
         }
         let reasons = std::mem::take(&mut self.reasons);
         self.reason_of.clear();
-        put_number(out, members.iter().filter(|members| !members.is_empty()).count() as u64);
+        let mut groups = Vec::new();
+        let mut group_count = 0u64;
         for (reason, members) in reasons.into_iter().zip(members).filter(|(_, members)| !members.is_empty()) {
-            put_reason(out, &reason);
-            put_indexes(out, members.iter().copied());
+            let before = groups.len();
+            put_reason(&mut groups, &reason);
+            put_indexes(&mut groups, members.iter().copied());
+            if out.len() + NUMBER_BYTES_MAX + groups.len() > bytes_max {
+                groups.truncate(before);
+                continue;
+            }
+            group_count += 1;
             let group = self.reasons.len() as u32;
             self.reasons.push(reason);
             for index in members {
                 self.point(index, group);
             }
         }
+        put_number(out, group_count);
+        out.extend_from_slice(&groups);
     }
 }
 
@@ -213,7 +227,7 @@ mod tests {
         progress.put_off(reason("greylisted"), [99]);
         progress.attempted();
         let mut note = Vec::new();
-        progress.write_retry(1_700_000_300, &mut note);
+        progress.write_retry(1_700_000_300, usize::MAX, &mut note);
         let mut outcome = Vec::new();
         write_outcome(&mut outcome, &[(OutcomeKind::Sent, &[3, 4, 5, 9]), (OutcomeKind::Bounced, &[99])]);
 
@@ -232,7 +246,7 @@ mod tests {
         let mut one = Progress::new(1_000);
         one.put_off(reason("connect to mx.example.com[192.0.2.1]:25: Connection refused"), 0..1_000);
         let mut note = Vec::new();
-        one.write_retry(0, &mut note);
+        one.write_retry(0, usize::MAX, &mut note);
         assert!(note.len() < 120, "{} bytes", note.len());
     }
 
@@ -263,12 +277,30 @@ mod tests {
             }
             progress.put_off(reason("later"), (0..300).filter(|index| !done.contains(index)));
             let mut note = Vec::new();
-            progress.write_retry(5, &mut note);
+            progress.write_retry(5, usize::MAX, &mut note);
             let replayed = Progress::replay(300, Some(&note), []).expect("whole");
             for index in 0..300 {
                 prop_assert_eq!(replayed.is_done(index), done.contains(&index));
                 prop_assert_eq!(replayed.reason(index), progress.reason(index));
             }
         }
+    }
+
+    #[test]
+    fn a_retry_note_keeps_to_its_limit_and_forgets_reasons_first() {
+        let mut progress = Progress::new(1000);
+        progress.finish(7);
+        for index in 0..1000 {
+            let text = format!("{index} {}", "x".repeat(1000));
+            let (reply, remote_mta) = (String::new(), String::new());
+            let reason = Reason { status: Status::persistent(0, 0), text, reply, remote_mta };
+            progress.put_off(reason, [index]);
+        }
+        let mut note = Vec::new();
+        progress.write_retry(5, 64 << 10, &mut note);
+        assert!(note.len() <= 64 << 10 && note.len() > 60 << 10, "{}", note.len());
+        let replayed = Progress::replay(1000, Some(&note), []).expect("a note of ours");
+        assert_eq!(replayed.remaining_count(), 999);
+        assert!(replayed.reason(0).is_some() && replayed.reason(999).is_none());
     }
 }
