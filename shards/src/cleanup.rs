@@ -158,9 +158,9 @@ impl Incoming {
 
     async fn store_chunked(&mut self, shard: &Rc<Shard>, session: &Session) -> Result<(), Reply> {
         let envelope = self.envelope(session);
-        let content = Content::Chunked { chunks: self.chunks.clone(), total: self.chunked_bytes };
+        // From here on the spool answers for the chunks, also when it fails.
+        let content = Content::Chunked { chunks: std::mem::take(&mut self.chunks), total: self.chunked_bytes };
         shard.spool.store(self.record(&envelope, content)).await.map_err(store_reply)?;
-        self.chunks.clear();
         self.log_message_id(shard);
         qmgr::accepted_in_spool(shard, self.id);
         Ok(())
