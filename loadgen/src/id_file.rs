@@ -1,6 +1,6 @@
 //! Files of message ids, one line each, written by a thread of their own so that no executor waits for a disk.
 //!
-//! Limits: [`BATCHES_MAX`] batches of [`BATCH_BYTES`] are under way to the thread; then the executor waits, because a
+//! Limits: `BATCHES_MAX` batches of `BATCH_BYTES` are under way to the thread; then the executor waits, because a
 //! line that was not written down must not be forgotten.
 
 use std::fs::File;

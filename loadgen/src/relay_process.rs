@@ -186,9 +186,9 @@ fn greets(target: SocketAddr) -> bool {
 
 /// CPU time and memory of a process and its descendants; none if it is gone.
 pub fn usage(pid: u32) -> Option<Usage> {
-    let mut usage = usage_of_one(pid, true)?;
+    let mut usage = usage_of_one(pid)?;
     for child in descendants(pid) {
-        if let Some(child) = usage_of_one(child, true) {
+        if let Some(child) = usage_of_one(child) {
             usage.cpu += child.cpu;
             usage.rss_peak_bytes += child.rss_peak_bytes;
         }
@@ -196,12 +196,12 @@ pub fn usage(pid: u32) -> Option<Usage> {
     Some(usage)
 }
 
-fn usage_of_one(pid: u32, with_ended_children: bool) -> Option<Usage> {
+fn usage_of_one(pid: u32) -> Option<Usage> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name, in parentheses, may contain anything; fields are counted after it. utime is field 14 of proc(5).
+    // The name, in parentheses, may contain anything; fields are counted after it. utime is field 14 of proc(5),
+    // then stime and the same of children that have ended.
     let fields: Vec<&str> = stat[stat.rfind(')')? + 1..].split_whitespace().collect();
-    let times = if with_ended_children { 11..15 } else { 11..13 };
-    let ticks: u64 = fields.get(times)?.iter().filter_map(|field| field.parse::<u64>().ok()).sum();
+    let ticks: u64 = fields.get(11..15)?.iter().filter_map(|field| field.parse::<u64>().ok()).sum();
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let rss_kib: u64 = status
         .lines()

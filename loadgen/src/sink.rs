@@ -3,7 +3,7 @@
 //! Receives: connections on any number of addresses. Sends: replies; nothing onward.
 //! Owns: the [`Ledger`]s (one per thread), the counters, the file of accepted ids.
 //! Limits: [`SinkSettings::connections_max`] connections (further ones get 421), 64 KiB of read buffer per thread, at
-//! most 16 KiB of headers per connection, [`session::NOTICE_BYTES_MAX`] of a bounce.
+//! most 16 KiB of headers per connection, 256 KiB of a bounce.
 //! On failure: a session that breaks is closed; a port that is taken is told at the start.
 //! Standards: RFC 5321, RFC 2033 (LMTP), RFC 2920, RFC 1870, RFC 6152, RFC 3461 (offered, not acted on), RFC 3464.
 

@@ -1,6 +1,6 @@
 //! Torture: `kill -9` of the relay at random moments while mail flows, then the reckoning.
 //!
-//! The moments come from a seed, which is printed. One kill in [`EARLY_KILL_EVERY`] falls into the relay's start, so
+//! The moments come from a seed, which is printed. One kill in `EARLY_KILL_EVERY` falls into the relay's start, so
 //! that a crash during recovery is tried too.
 //! Limits: copies are allowed (a crash between the sink's 250 and the relay's record of it makes one); losses are not.
 
