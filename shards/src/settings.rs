@@ -55,8 +55,6 @@ pub struct SmtpdService {
     pub access: AccessLists,
     /// `smtpd_timeout`.
     pub timeout: Duration,
-    /// `smtpd_client_port_logging`.
-    pub client_port_logging: bool,
     /// What cleanup needs.
     pub cleanup: CleanupSettings,
     /// `always_add_missing_headers`.
@@ -316,9 +314,11 @@ fn smtpd_service(view: &View<'_>) -> SmtpdService {
         _ => BareNewline::Normalize,
     };
     session.forbid_unauth_pipelining = view.flag(names::SMTPD_FORBID_UNAUTH_PIPELINING);
+    session.client_port_logging = view.flag(names::SMTPD_CLIENT_PORT_LOGGING);
     session.helo_required = view.flag(names::SMTPD_HELO_REQUIRED);
     session.disable_vrfy = view.flag(names::DISABLE_VRFY_COMMAND);
     session.strict_rfc821_envelopes = view.flag(names::STRICT_RFC821_ENVELOPES);
+    session.smtputf8_enable = view.flag(names::SMTPUTF8_ENABLE);
     session.soft_bounce = view.flag(names::SOFT_BOUNCE);
     session.discard_ehlo_keywords = view
         .list(names::SMTPD_DISCARD_EHLO_KEYWORDS)
@@ -333,7 +333,6 @@ fn smtpd_service(view: &View<'_>) -> SmtpdService {
         bare_newline_exclusions: view.networks(names::SMTPD_FORBID_BARE_NEWLINE_EXCLUSIONS),
         access: access(view),
         timeout: view.time(names::SMTPD_TIMEOUT),
-        client_port_logging: view.flag(names::SMTPD_CLIENT_PORT_LOGGING),
         cleanup: cleanup(view),
         always_add_missing_headers: view.flag(names::ALWAYS_ADD_MISSING_HEADERS),
         own_addresses_are_local: rewrite_clients

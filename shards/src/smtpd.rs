@@ -279,7 +279,7 @@ impl<'a> Server<'a> {
         let peer = Peer {
             name: client.name.as_deref().unwrap_or_default().as_bytes(),
             address: address.as_bytes(),
-            port: self.service.client_port_logging.then_some(client.port),
+            port: self.service.session.client_port_logging.then_some(client.port),
         };
         self.shard.log.write(|lines, out, now_s| write(lines, out, now_s, &peer));
     }

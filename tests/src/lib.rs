@@ -30,6 +30,7 @@ pub mod repository;
 pub mod scratch;
 pub mod sink;
 pub mod trace;
+pub mod transcript;
 pub mod wait;
 
 pub use client::{Client, Reply};

@@ -137,7 +137,7 @@ fn a_5xx_sends_a_notice_in_rfc_3464_form_to_the_sender() {
     assert!(report.text.contains("<nobody@sink.test>"), "{}", report.text);
     assert!(!report.text.contains("somebody"), "{}", report.text);
     assert_eq!(report.of_message("Reporting-MTA"), "dns; relay.test");
-    assert_eq!(report.of_message("X-Postfix-Queue-ID"), queue_id);
+    assert_eq!(report.of_message("X-Ringpost-Queue-ID"), queue_id);
     assert_eq!(report.recipients.len(), 1);
     assert_eq!(report.of_recipient(0, "Final-Recipient"), "rfc822; nobody@sink.test");
     assert_eq!(report.of_recipient(0, "Action"), "failed");

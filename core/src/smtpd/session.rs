@@ -151,12 +151,14 @@ pub(super) struct Turn {
 impl Session {
     /// A session that has said nothing yet.
     pub fn new(settings: Rc<SmtpdSettings>, client: Client) -> Session {
-        let client_text =
-            format!("{}[{}]", client.name.as_deref().unwrap_or("unknown"), client.address).into();
+        let mut client_text = format!("{}[{}]", client.name.as_deref().unwrap_or("unknown"), client.address);
+        if settings.client_port_logging {
+            client_text += &format!(":{}", client.port);
+        }
         Session {
             settings,
             client,
-            client_text,
+            client_text: client_text.into(),
             phase: Phase::Command,
             line: Vec::new(),
             line_too_long: false,
@@ -444,7 +446,7 @@ impl Session {
         &self.client
     }
 
-    /// `name[address]`.
+    /// `name[address]`, with `:port` if the port is logged.
     pub fn client_text(&self) -> &Rc<str> {
         &self.client_text
     }

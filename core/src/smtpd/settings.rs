@@ -29,6 +29,8 @@ pub struct SmtpdSettings {
     pub bare_newline: BareNewline,
     /// `smtpd_forbid_unauth_pipelining`: close a session that sends before its turn.
     pub forbid_unauth_pipelining: bool,
+    /// `smtpd_client_port_logging`: the client's port behind its address wherever it is named.
+    pub client_port_logging: bool,
     /// `smtpd_helo_required`.
     pub helo_required: bool,
     /// `disable_vrfy_command`.
@@ -64,6 +66,7 @@ impl SmtpdSettings {
             line_length_limit: 2048,
             bare_newline: BareNewline::Normalize,
             forbid_unauth_pipelining: true,
+            client_port_logging: false,
             helo_required: false,
             disable_vrfy: false,
             strict_rfc821_envelopes: false,

@@ -1,27 +1,10 @@
 //! The SMTP server session, through its public door: every dialogue of `tests/transcripts`, and hostile input.
 
-#![allow(clippy::disallowed_methods, reason = "the dialogues are read from their files")]
-
 mod hostile_input;
 mod server;
 mod transcript;
 
-use std::fs;
-
-use transcript::{Cut, Transcript, directory, parse, play};
-
-fn all() -> Vec<Transcript> {
-    let mut transcripts = Vec::new();
-    for entry in fs::read_dir(directory()).expect("the transcripts are there") {
-        let path = entry.expect("an entry").path();
-        if path.extension().is_some_and(|extension| extension == "smtp") {
-            let text = fs::read_to_string(&path).expect("a text file");
-            transcripts.push(parse(&path.file_stem().expect("a name").to_string_lossy(), &text));
-        }
-    }
-    assert!(transcripts.len() >= 60, "only {} transcripts", transcripts.len());
-    transcripts
-}
+use transcript::{Cut, Transcript, all, parse, play};
 
 fn play_all(cut: Cut, wanted: impl Fn(&Transcript) -> bool) {
     let failures: Vec<String> =

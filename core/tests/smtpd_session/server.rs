@@ -27,14 +27,20 @@ pub struct Server {
 }
 
 impl Server {
-    pub fn new(config: &[(String, String)], answers: &[(String, Reply)]) -> Server {
+    pub fn new(config: &[(String, String)], answers: &[(String, String)]) -> Server {
         let (settings, client) = settings(config);
+        let answers = answers
+            .iter()
+            .map(|(stage, reply)| {
+                (stage.clone(), Reply::parse(reply).expect("a transcript answers by a reply"))
+            })
+            .collect();
         let mut session = Session::new(Rc::new(settings), client);
         let mut replies = Vec::new();
         session.greet(&mut replies);
         Server {
             session,
-            answers: answers.to_vec(),
+            answers,
             replies,
             content: Vec::new(),
             spilled: Vec::new(),
