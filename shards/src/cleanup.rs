@@ -159,7 +159,8 @@ impl Incoming {
     async fn store_chunked(&mut self, shard: &Rc<Shard>, session: &Session) -> Result<(), Reply> {
         let envelope = self.envelope(session);
         // From here on the spool answers for the chunks, also when it fails.
-        let content = Content::Chunked { chunks: std::mem::take(&mut self.chunks), total: self.chunked_bytes };
+        let content =
+            Content::Chunked { chunks: std::mem::take(&mut self.chunks), total: self.chunked_bytes };
         shard.spool.store(self.record(&envelope, content)).await.map_err(store_reply)?;
         self.log_message_id(shard);
         qmgr::accepted_in_spool(shard, self.id);
@@ -349,16 +350,41 @@ pub async fn store_local(shard: &Rc<Shard>, mail: LocalMail<'_>) -> Result<Queue
     let mut writer = EnvelopeWriter::new(Vec::with_capacity(256), &fields);
     writer.recipient(&mail.recipient);
     let envelope = writer.finish();
-    let slices: Vec<&[u8]> = pieces.iter().map(|piece| &piece[..]).collect();
     let due_at_s = (arrival_us / 1_000_000) as u32;
-    let content = Content::Inline(&slices);
-    let record = NewMessage { id, arrival_us, due_at_s, held: false, envelope: &envelope, content };
-    shard.spool.store(record).await?;
+    let record = |content| NewMessage { id, arrival_us, due_at_s, held: false, envelope: &envelope, content };
+    let in_memory = fields.content_bytes <= INLINE_CONTENT_BYTES_MAX as u64;
+    if in_memory {
+        let slices: Vec<&[u8]> = pieces.iter().map(|piece| &piece[..]).collect();
+        shard.spool.store(record(Content::Inline(&slices))).await?;
+    } else {
+        // From here on the spool answers for the chunks, also when it fails.
+        let chunks = store_in_chunks(shard, id, &pieces).await?;
+        shard.spool.store(record(Content::Chunked { chunks, total: fields.content_bytes })).await?;
+    }
     shard.log.write(|lines, out, now_s| {
         let message_id = format!("<{}@{}>", queue_id.as_str(), settings.myhostname);
         lines.message_id(out, now_s, shard.index as u64, queue_id.as_str(), message_id.as_bytes());
     });
-    let envelope = Envelope::decode(envelope.into()).expect("an envelope that was just written");
-    qmgr::accepted(shard, ActiveMessage::fresh(id, queue_id, envelope, pieces));
+    if in_memory {
+        let envelope = Envelope::decode(envelope.into()).expect("an envelope that was just written");
+        qmgr::accepted(shard, ActiveMessage::fresh(id, queue_id, envelope, pieces));
+    } else {
+        qmgr::accepted_in_spool(shard, id);
+    }
     Ok(queue_id)
+}
+
+/// Stores content that is too large for a message record (a notice about a thousand recipients).
+async fn store_in_chunks(shard: &Shard, id: MessageId, pieces: &Pieces) -> Result<Vec<ChunkRef>, StoreError> {
+    let mut chunks = Vec::new();
+    for part in pieces.concat().chunks(INLINE_CONTENT_BYTES_MAX) {
+        match shard.spool.store_chunk(id, &[part]).await {
+            Ok(chunk) => chunks.push(chunk),
+            Err(error) => {
+                shard.spool.abandon_chunks(chunks);
+                return Err(error);
+            }
+        }
+    }
+    Ok(chunks)
 }
