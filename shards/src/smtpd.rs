@@ -193,6 +193,8 @@ impl<'a> Server<'a> {
     // verdicts
 
     fn answer_mail(&mut self) {
+        // A transaction that RSET or EHLO ended before its content: this one gets a name and an arrival time of its own.
+        self.discard();
         let declared = self.session.mail().size_bytes;
         let answer = match self.shard.spool.room_for(self.shard.settings.room_wanted(self.service, declared))
         {
