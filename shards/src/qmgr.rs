@@ -58,9 +58,18 @@ impl Qmgr {
         }
     }
 
-    /// Deliveries that have started and not ended.
+    /// Deliveries and notices that have begun and not ended: what a stop waits for.
     pub fn deliveries_running(&self) -> u32 {
         self.deliveries_running.get()
+    }
+
+    fn work_begins(&self) {
+        self.deliveries_running.set(self.deliveries_running.get() + 1);
+    }
+
+    fn work_ends(&self, shard: &Shard) {
+        self.deliveries_running.set(self.deliveries_running.get() - 1);
+        shard.quieter.notify();
     }
 
     /// An active message. A delivery's message is active until its last delivery ended.
@@ -254,7 +263,7 @@ fn begin_attempt(shard: &Rc<Shard>, message: &ActiveMessage) {
 
 fn deliver(shard: &Rc<Shard>, delivery: Delivery) {
     if shard.spool.ready_for_notes() {
-        shard.qmgr.deliveries_running.set(shard.qmgr.deliveries_running.get() + 1);
+        shard.qmgr.work_begins();
         smtp::start(shard, delivery);
         return;
     }
@@ -295,8 +304,7 @@ pub fn delivery_ended(shard: &Rc<Shard>, delivery: &Delivery, end: DeliveryEnd) 
     let next = if shard.drain.begun() { None } else { scheduler.next_for(delivery.site) };
     drop(scheduler);
     if next.is_none() {
-        shard.qmgr.deliveries_running.set(shard.qmgr.deliveries_running.get() - 1);
-        shard.quieter.notify();
+        shard.qmgr.work_ends(shard);
     }
     pump(shard);
     next
@@ -354,6 +362,7 @@ fn end_attempt(shard: &Rc<Shard>, id: QueuedId, end: AttemptEnd) {
     if message.failed.borrow().is_empty() {
         settle(shard, &message, end);
     } else {
+        shard.qmgr.work_begins();
         shard.handle.spawn(bounce_and_settle(shard.clone(), message, end));
     }
 }
@@ -394,6 +403,7 @@ async fn bounce_and_settle(shard: Rc<Shard>, message: Rc<ActiveMessage>, end: At
             retry_later(&shard, &message, end);
         }
     }
+    shard.qmgr.work_ends(&shard);
 }
 
 fn settle(shard: &Rc<Shard>, message: &ActiveMessage, end: AttemptEnd) {
