@@ -1,5 +1,6 @@
 //! connection: one connection to a server, driven by `ringpost_core::smtp`'s session.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,6 +10,7 @@ use ringpost_spool::LoadError;
 use smallvec::SmallVec;
 
 use crate::message::Content;
+use crate::race::{First, race};
 use crate::shard::Shard;
 use crate::smtp::route::Server;
 
@@ -178,16 +180,27 @@ impl Connection {
         }
     }
 
+    /// A server may refuse while content is still on its way, and read no more of it: its words are heard meanwhile.
     async fn send_parts(&mut self, shard: &Shard, parts: Vec<Bytes>) -> bool {
-        match shard.handle.timeout(self.limit(), self.stream.send_vectored(parts)).await {
-            Ok(Ok(())) => true,
-            Ok(Err(_)) => {
-                self.session.lost();
-                false
-            }
-            Err(_) => {
-                self.session.timed_out();
-                false
+        let limit = self.limit();
+        let Connection { stream, session, out, .. } = self;
+        let mut sending = pin!(shard.handle.timeout(limit, stream.send_vectored(parts)));
+        loop {
+            match race(sending.as_mut(), stream.recv()).await {
+                First::Left(Ok(Ok(()))) => return true,
+                First::Right(Ok(chunk)) if !chunk.is_empty() => {
+                    if session.input(&chunk, out) != Event::NeedInput {
+                        return false;
+                    }
+                }
+                First::Left(Ok(Err(_))) | First::Right(_) => {
+                    session.lost();
+                    return false;
+                }
+                First::Left(Err(_)) => {
+                    session.timed_out();
+                    return false;
+                }
             }
         }
     }
