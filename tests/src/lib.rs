@@ -16,6 +16,7 @@ mod skip;
 pub mod address;
 pub mod client;
 pub mod disk;
+pub mod dns;
 pub mod engine;
 pub mod evidence;
 pub mod ledger;
