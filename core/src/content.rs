@@ -100,6 +100,8 @@ impl ContentScanner {
 
     /// Takes `input`, appends wire form to `out`, and stops after the end of content.
     pub fn scan(&mut self, input: &[u8], out: &mut Vec<u8>) -> Scanned {
+        // In one go, for what usually comes out: what went in.
+        out.reserve(input.len());
         let mut at = 0; // next byte to look at
         let mut run = 0; // input[run..at] is clean and not yet appended
         while at < input.len() {

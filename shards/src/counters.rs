@@ -85,6 +85,12 @@ pub struct ShardFigures {
     pub reloads: u64,
     /// See [`Counters::log_lines_lost`].
     pub log_lines_lost: u64,
+    /// Turns of the reactor: each is one system call at most.
+    pub turns: u64,
+    /// Operations that the reactor gave the kernel.
+    pub submissions: u64,
+    /// Completions that it took.
+    pub completions: u64,
     /// Messages in the queue now.
     pub queued: u64,
     /// Commits of the spool since the start.
@@ -119,6 +125,9 @@ impl ShardFigures {
             (&mut self.connections_reused, other.connections_reused),
             (&mut self.reloads, other.reloads),
             (&mut self.log_lines_lost, other.log_lines_lost),
+            (&mut self.turns, other.turns),
+            (&mut self.submissions, other.submissions),
+            (&mut self.completions, other.completions),
             (&mut self.queued, other.queued),
             (&mut self.commits, other.commits),
             (&mut self.messages_stored, other.messages_stored),

@@ -38,6 +38,8 @@ struct Inner {
     handle: Handle,
     lines: RefCell<LogLines>,
     buffer: RefCell<Vec<u8>>,
+    /// The batch before, empty: its memory is used again.
+    spare: RefCell<Vec<u8>>,
     file: AppendFile,
     some: Notify,
     much: Notify,
@@ -63,7 +65,8 @@ impl Log {
         Ok(Log(Rc::new(Inner {
             handle: handle.clone(),
             lines: RefCell::new(lines),
-            buffer: RefCell::default(),
+            buffer: RefCell::new(Vec::with_capacity(2 * BATCH_BYTES)),
+            spare: RefCell::new(Vec::with_capacity(2 * BATCH_BYTES)),
             file,
             some: Notify::new(),
             much: Notify::new(),
@@ -165,10 +168,10 @@ impl Log {
         while self.0.writing.get() {
             self.0.written.notified().await;
         }
-        let batch = std::mem::take(&mut *self.0.buffer.borrow_mut());
-        if batch.is_empty() {
+        if self.0.buffer.borrow().is_empty() {
             return;
         }
+        let batch = self.0.buffer.replace(self.0.spare.take());
         self.0.writing.set(true);
         let (result, mut batch) = self.0.file.write(batch).await;
         self.0.writing.set(false);
@@ -179,11 +182,8 @@ impl Log {
             self.tell_on_standard_error(format_args!("cannot write {lines} lines of the mail log: {error}"));
         }
         batch.clear();
-        let mut buffer = self.0.buffer.borrow_mut();
-        if buffer.is_empty() && batch.capacity() <= 4 * BATCH_BYTES {
-            *buffer = batch;
-        }
-        drop(buffer);
+        batch.shrink_to(2 * BATCH_BYTES);
+        self.0.spare.replace(batch);
         self.tell_losses();
     }
 

@@ -98,6 +98,7 @@ impl Shard {
     pub fn figures(&self) -> ShardFigures {
         let count = &self.counters;
         let spool = self.spool.figures();
+        let reactor = self.handle.figures();
         ShardFigures {
             sessions: count.sessions.value(),
             sessions_handed_over: count.sessions_handed_over.value(),
@@ -112,6 +113,9 @@ impl Shard {
             connections_reused: count.connections_reused.value(),
             reloads: count.reloads.value(),
             log_lines_lost: count.log_lines_lost.value(),
+            turns: reactor.turns,
+            submissions: reactor.submissions,
+            completions: reactor.completions,
             queued: spool.queued,
             commits: spool.commits,
             messages_stored: spool.messages_stored,
