@@ -57,7 +57,10 @@ impl SmtpSink {
         let output = std::fs::File::create(&counts).expect("the scratch directory is writable");
         let mut command = Command::new(tool);
         command.arg("-c").args(words);
-        // As root it wants a user to become; without one it stays root, which is nobody's loss on loopback.
+        // As root it wants a user to become once it listens.
+        if rustix::process::geteuid().is_root() {
+            command.args(["-u", "nobody"]);
+        }
         let child = command
             .arg(address.to_string())
             .arg("1024")
@@ -66,8 +69,13 @@ impl SmtpSink {
             .stderr(output)
             .spawn()
             .unwrap_or_else(|error| panic!("cannot run {}: {error}", tool.display()));
-        let sink = SmtpSink { child, counts };
-        wait::until("smtp-sink listens", || (!crate::address::is_free(address)).then_some(()));
+        let mut sink = SmtpSink { child, counts };
+        wait::until("smtp-sink listens", || {
+            let ended = sink.child.try_wait().expect("a started child can be asked");
+            let said = || std::fs::read_to_string(&sink.counts).unwrap_or_default();
+            assert!(ended.is_none(), "smtp-sink did not start: {}", said());
+            (!crate::address::is_free(address)).then_some(())
+        });
         sink
     }
 
