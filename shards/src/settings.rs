@@ -488,6 +488,7 @@ fn qmgr(config: &Config, shards: usize) -> QmgrSettings {
     QmgrSettings {
         active_messages_max: clamped(share(view.number(names::QMGR_MESSAGE_ACTIVE_LIMIT))).max(1),
         active_bytes_max: memory,
+        active_recipients_max: clamped(share(view.number(names::QMGR_MESSAGE_RECIPIENT_LIMIT))).max(1),
         incoming_kept_bytes_max: memory / 2,
         idle_sites_max: IDLE_SITES_MAX.max(clamped(view.number(names::SMTPD_RECIPIENT_LIMIT))),
         minimal_backoff_ms: milliseconds(names::MINIMAL_BACKOFF_TIME),
@@ -512,6 +513,9 @@ fn transport(view: &View<'_>, name: &str) -> TransportSettings {
         negative_feedback: feedback(names::DEFAULT_DESTINATION_CONCURRENCY_NEGATIVE_FEEDBACK),
         failed_cohorts_max: number(names::DEFAULT_DESTINATION_CONCURRENCY_FAILED_COHORT_LIMIT),
         rate_delay_ms: view.transport_time(name, names::DEFAULT_DESTINATION_RATE_DELAY).as_millis() as u64,
-        ..TransportSettings::default()
+        slot_cost: number(names::DEFAULT_DELIVERY_SLOT_COST),
+        slot_loan: number(names::DEFAULT_DELIVERY_SLOT_LOAN),
+        slot_discount_percent: number(names::DEFAULT_DELIVERY_SLOT_DISCOUNT),
+        minimum_slots: number(names::DEFAULT_MINIMUM_DELIVERY_SLOTS),
     }
 }

@@ -180,6 +180,40 @@ fn core_has_no_sockets_files_threads_or_clock() {
     assert_none(&faults, "core decides and never performs");
 }
 
+#[test]
+fn a_parameter_that_is_called_honoured_is_read() {
+    // Read by expanding other parameters and by the configuration's own rules.
+    const EXPANDED: &[&str] = &[
+        "COMPATIBILITY_LEVEL",
+        "MAIL_VERSION",
+        "MULTI_INSTANCE_NAME",
+        "MYDOMAIN",
+        "MYNETWORKS_STYLE",
+        "SERVICE_NAME",
+        "STRESS",
+    ];
+    const TABLE: &str = "core/src/config/parameters/";
+    let (table, code): (Vec<String>, Vec<String>) = rust_sources()
+        .filter(|path| path.contains("src/") && !path.starts_with("tests/"))
+        .partition(|path| path.starts_with(TABLE));
+    let code: Vec<String> = code.iter().map(|path| read(path)).collect();
+    let read_names: BTreeSet<&str> = code
+        .iter()
+        .flat_map(|text| text.split("names::").skip(1))
+        .map(|rest| rest.split(|c: char| !(c.is_alphanumeric() || c == '_')).next().unwrap_or(""))
+        .collect();
+    let mut faults = Vec::new();
+    for path in table {
+        for (index, line) in read(&path).lines().enumerate() {
+            let name = line.trim().split(' ').next().unwrap_or("");
+            if line.contains(" Honoured(") && !read_names.contains(name) && !EXPANDED.contains(&name) {
+                faults.push(format!("{path}:{}: {name}", index + 1));
+            }
+        }
+    }
+    assert_none(&faults, "nobody reads these parameters");
+}
+
 fn metadata() -> Value {
     let output = Command::new(env!("CARGO"))
         .args(["metadata", "--format-version", "1", "--locked", "--offline"])

@@ -31,7 +31,7 @@ parameters! {
         "Which addresses canonical_maps change.";
     CANONICAL_MAPS "canonical_maps" List = "", Refused { reason: "tables of addresses are not served yet", weakens: Weakens::Never },
         "Tables that change addresses in headers and envelopes.";
-    CLEANUP_REPLACE_STRAY_CR_LF "cleanup_replace_stray_cr_lf" Bool = "yes", Honoured("smtpd"),
+    CLEANUP_REPLACE_STRAY_CR_LF "cleanup_replace_stray_cr_lf" Bool = "yes", WithoutEffect("stray CRs always become spaces"),
         "Whether a stray carriage return or line feed in content becomes a space.";
     CONFIRM_DELAY_CLEARED "confirm_delay_cleared" Bool = "no", Refused { reason: "delay notices are not served yet", weakens: Weakens::Never },
         "Whether a sender who was told of a delay is told of the delivery.";
@@ -51,7 +51,7 @@ parameters! {
         "Whether MIME is left alone on reception.";
     DISABLE_VERP_BOUNCES "disable_verp_bounces" Bool = "no", WithoutEffect("variable return paths are not served yet"),
         "Whether a bounce goes out once for each recipient with a variable return path.";
-    DOUBLE_BOUNCE_SENDER "double_bounce_sender" Text = "double-bounce", Honoured("bounce"),
+    DOUBLE_BOUNCE_SENDER "double_bounce_sender" Text = "double-bounce", WithoutEffect("nothing is sent in its name yet"),
         "The local part of the sender of mail that must never bounce.";
     DUPLICATE_FILTER_LIMIT "duplicate_filter_limit" Int = "1000", Refused { reason: "duplicate recipients are not removed yet", weakens: Weakens::Never },
         "The most recipients among which duplicates are looked for.";
@@ -69,7 +69,7 @@ parameters! {
         "Tables of patterns for headers.";
     HEADER_FROM_FORMAT "header_from_format" Word("standard" "obsolete") = "standard", WithoutEffect("added From headers have no name"),
         "The form of an added From header.";
-    HEADER_SIZE_LIMIT "header_size_limit" Int(1024, 16777216) = "102400", Honoured("cleanup"),
+    HEADER_SIZE_LIMIT "header_size_limit" Int(1024, 16777216) = "102400", Refused { reason: "the limit is fixed", weakens: Weakens::Never },
         "The longest header; what is beyond is discarded.";
     HOPCOUNT_LIMIT "hopcount_limit" Int(1, 10000) = "50", Honoured("cleanup"),
         "Received headers from which a message is taken to be looping.";

@@ -39,7 +39,7 @@ parameters! {
         "How many recipients must be free before more are read.";
     DEFAULT_TRANSPORT "default_transport" Text = "smtp", Honoured("qmgr"),
         "The transport, and perhaps the next hop, of mail for remote domains.";
-    DEFAULT_TRANSPORT_RATE_DELAY "default_transport_rate_delay" Time(Seconds) = "0s", Honoured("qmgr"),
+    DEFAULT_TRANSPORT_RATE_DELAY "default_transport_rate_delay" Time(Seconds) = "0s", Refused { reason: "only destinations have a rate delay yet", weakens: Weakens::Never },
         "The pause between two deliveries by one transport; beyond 0 they go one at a time.";
     DEFER_TRANSPORTS "defer_transports" List = "", Refused { reason: "transports cannot be put on hold yet", weakens: Weakens::Never },
         "Transports whose mail waits for a flush.";

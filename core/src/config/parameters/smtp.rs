@@ -21,7 +21,7 @@ parameters! {
         "The version of IP that is tried first.";
     SMTP_ADDRESS_VERIFY_TARGET "smtp_address_verify_target" Text = "rcpt", WithoutEffect("address probes are not served yet"),
         "The stage at which a probe ends.";
-    SMTP_ALWAYS_SEND_EHLO "smtp_always_send_ehlo" Bool = "yes", Honoured("smtp"),
+    SMTP_ALWAYS_SEND_EHLO "smtp_always_send_ehlo" Bool = "yes", WithoutEffect("EHLO is always tried first"),
         "Whether EHLO is sent even to servers whose greeting does not say ESMTP.";
     SMTP_BALANCE_INET_PROTOCOLS "smtp_balance_inet_protocols" Bool = "yes", Honoured("smtp"),
         "Whether both versions of IP stay among the addresses when their number is cut.";
@@ -37,7 +37,7 @@ parameters! {
         "Whether an alias changes the server's name.";
     SMTP_CONNECT_TIMEOUT "smtp_connect_timeout" Time(Seconds) = "30s", Honoured("smtp"),
         "The longest wait for a connection; 0 for the system's own limit.";
-    SMTP_CONNECTION_CACHE_DESTINATIONS "smtp_connection_cache_destinations" Domains = "", Honoured("smtp"),
+    SMTP_CONNECTION_CACHE_DESTINATIONS "smtp_connection_cache_destinations" Domains = "", WithoutEffect("connections to every destination are kept on demand"),
         "Destinations whose connections are always kept.";
     SMTP_CONNECTION_CACHE_ON_DEMAND "smtp_connection_cache_on_demand" Bool = "yes", Honoured("smtp"),
         "Whether connections of busy destinations are kept.";
@@ -147,7 +147,7 @@ parameters! {
         "Whether passwords are looked up by sender.";
     SMTP_SKIP_5XX_GREETING "smtp_skip_5xx_greeting" Bool = "yes", Honoured("smtp"),
         "Whether a 5xx greeting sends the client to the next server instead of bouncing the mail.";
-    SMTP_SKIP_QUIT_RESPONSE "smtp_skip_quit_response" Bool = "yes", Honoured("smtp"),
+    SMTP_SKIP_QUIT_RESPONSE "smtp_skip_quit_response" Bool = "yes", WithoutEffect("the answer to QUIT is never waited for"),
         "Whether the answer to QUIT is not waited for.";
     SMTP_TCP_PORT "smtp_tcp_port" Text = "smtp", Honoured("smtp"),
         "The port of servers, by number or name.";

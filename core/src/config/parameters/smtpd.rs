@@ -29,7 +29,7 @@ parameters! {
         "Checks and rewriting that are left out on reception.";
     RECIPIENT_DELIMITER "recipient_delimiter" Text = "", Refused { reason: "addresses are not extended yet", weakens: Weakens::Never },
         "The characters that separate a user's name from an extension.";
-    REJECT_CODE "reject_code" Int(400, 599) = "554", Honoured("smtpd"),
+    REJECT_CODE "reject_code" Int(400, 599) = "554", Refused { reason: "reject always answers 554", weakens: Weakens::Never },
         "The reply code of the restriction reject.";
     RELAY_CLIENTCERTS "relay_clientcerts" List = "", WithoutEffect("TLS is not served yet"),
         "Certificates of clients that may relay.";
@@ -69,7 +69,7 @@ parameters! {
         "Restrictions at DATA.";
     SMTPD_DELAY_OPEN_UNTIL_VALID_RCPT "smtpd_delay_open_until_valid_rcpt" Bool = "yes", WithoutEffect("nothing is stored before the content has come"),
         "Whether a transaction begins only with the first good recipient.";
-    SMTPD_DELAY_REJECT "smtpd_delay_reject" Bool = "yes", Honoured("smtpd"),
+    SMTPD_DELAY_REJECT "smtpd_delay_reject" Bool = "yes", WithoutEffect("restrictions are always looked at for each recipient"),
         "Whether refusals of the client, HELO and MAIL stages wait for RCPT.";
     SMTPD_DISCARD_EHLO_KEYWORD_ADDRESS_MAPS "smtpd_discard_ehlo_keyword_address_maps" List = "", Refused { reason: "lookup tables are not served yet", weakens: Weakens::Never },
         "EHLO keywords that are not announced to single clients.";
@@ -81,7 +81,7 @@ parameters! {
         "Restrictions after the final dot.";
     SMTPD_ERROR_SLEEP_TIME "smtpd_error_sleep_time" Time(Seconds) = "1s", Honoured("smtpd"),
         "The delay of an answer after many errors.";
-    SMTPD_ETRN_RESTRICTIONS "smtpd_etrn_restrictions" Restrictions = "", Honoured("smtpd"),
+    SMTPD_ETRN_RESTRICTIONS "smtpd_etrn_restrictions" Restrictions = "", WithoutEffect("ETRN is not served"),
         "Restrictions at ETRN.";
     SMTPD_EXPANSION_FILTER "smtpd_expansion_filter" Raw = "\\t\\40!\"#$%&'()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[\\\\]^_`abcdefghijklmnopqrstuvwxyz{|}~", WithoutEffect("no reply is expanded with what a client sent"),
         "Characters that may stand in expanded replies.";
@@ -89,7 +89,7 @@ parameters! {
         "What is done about lines of content that end without a carriage return.";
     SMTPD_FORBID_BARE_NEWLINE_EXCLUSIONS "smtpd_forbid_bare_newline_exclusions" Networks = "$mynetworks", Honoured("smtpd"),
         "Clients that may end lines without a carriage return.";
-    SMTPD_FORBID_BARE_NEWLINE_REJECT_CODE "smtpd_forbid_bare_newline_reject_code" Int(400, 599) = "550", Honoured("smtpd"),
+    SMTPD_FORBID_BARE_NEWLINE_REJECT_CODE "smtpd_forbid_bare_newline_reject_code" Int(400, 599) = "550", Refused { reason: "the code is always 550", weakens: Weakens::Never },
         "The reply code for a bare newline where that is refused.";
     SMTPD_FORBID_UNAUTH_PIPELINING "smtpd_forbid_unauth_pipelining" Bool = "yes", Honoured("smtpd"),
         "Whether a client that sends commands before their turn is disconnected.";
