@@ -32,6 +32,11 @@ fn setting(text: &str) -> Result<(String, String), String> {
 }
 
 impl ConfigurationArguments {
+    /// Where the configuration comes from, for the log.
+    pub fn origin(&self) -> String {
+        self.directory.as_ref().map_or("(built in)".to_owned(), |directory| directory.display().to_string())
+    }
+
     /// Reads and checks the configuration.
     pub fn load(&self) -> Result<Config, Failure> {
         let files = self.directory.as_deref().map(Files::read).transpose()?;

@@ -14,5 +14,5 @@ pub fn run(arguments: &ConfigurationArguments) -> Result<(), Failure> {
         let lines: Vec<String> = refusals.iter().map(ToString::to_string).collect();
         return Err(Failure::config(lines.join("\n")));
     }
-    engine::serve(&config)
+    engine::serve(&config, &arguments.origin())
 }

@@ -30,9 +30,9 @@ const ADDRESS_WAIT: Duration = Duration::from_secs(2);
 /// How long a shard may take to tell its figures.
 const FIGURES_WAIT: Duration = Duration::from_secs(2);
 
-/// Runs the relay in the foreground until it is told to stop.
-pub fn serve(config: &Config) -> Result<(), Failure> {
-    let settings = Arc::new(Settings::from_config(config)?);
+/// Runs the relay in the foreground until it is told to stop. `origin` says where the configuration comes from.
+pub fn serve(config: &Config, origin: &str) -> Result<(), Failure> {
+    let settings = Arc::new(Settings::from_config(config, origin)?);
     abort_when_a_shard_panics();
     let signals = Signals::new([SIGTERM, SIGINT, SIGUSR1])
         .map_err(|error| Failure::os("cannot watch for signals", error))?;
@@ -43,8 +43,8 @@ pub fn serve(config: &Config) -> Result<(), Failure> {
     }
     let mut engine = Engine::start(settings)?;
     eprintln!("ringpost: ready");
-    engine.obey(signals);
-    engine.stop()
+    let signal = engine.obey(signals);
+    engine.stop(signal)
 }
 
 struct Engine {
@@ -81,20 +81,22 @@ impl Engine {
         Ok(engine)
     }
 
-    fn obey(&mut self, mut signals: Signals) {
+    /// Works until a signal says stop, and answers which.
+    fn obey(&mut self, mut signals: Signals) -> i32 {
         for signal in signals.forever() {
             match signal {
                 SIGUSR1 => {
                     let figures = self.figures();
                     self.write_figures(&figures);
                 }
-                _ => return,
+                signal => return signal,
             }
         }
+        SIGTERM
     }
 
-    fn stop(mut self) -> Result<(), Failure> {
-        self.tell_all(|| Control::Drain);
+    fn stop(mut self, signal: i32) -> Result<(), Failure> {
+        self.tell_all(|| Control::Drain { signal });
         let mut figures = ShardFigures::default();
         for thread in std::mem::take(&mut self.threads) {
             let shard = thread.join().map_err(|_| Failure::software("a shard ended badly"))?;

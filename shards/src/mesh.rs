@@ -40,7 +40,10 @@ pub enum Control {
     /// All shards have started: accept and deliver.
     Go,
     /// SIGTERM: no new sessions, running transactions finish, then close the spool and end.
-    Drain,
+    Drain {
+        /// The signal's number, for the log.
+        signal: i32,
+    },
     /// SIGUSR1: report the figures. The channel has room for one answer of every shard.
     Figures(SyncSender<ShardFigures>),
 }

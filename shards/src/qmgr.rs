@@ -23,7 +23,7 @@ use ringpost_core::qmgr::{
 };
 use ringpost_core::resolve::Destination;
 use ringpost_reactor::local::Notify;
-use ringpost_spool::{LoadError, MessageId};
+use ringpost_spool::{LoadError, MessageId, SpoolEvent, SpoolState};
 
 use crate::message::{ActiveMessage, FailedRecipient, outcome_note, retry_note};
 use crate::race::race;
@@ -443,6 +443,11 @@ fn write_retry(shard: &Rc<Shard>, message: &ActiveMessage, due_at_ms: u64) {
 
 fn report_spool_events(shard: &Rc<Shard>) {
     for event in shard.spool.take_events() {
-        shard.log.warning("qmgr", 0, format_args!("spool: {event}"));
+        match event {
+            SpoolEvent::Recovered { .. } | SpoolEvent::State(SpoolState::Healthy) => {
+                shard.log.info("qmgr", shard.index as u32, format_args!("spool: {event}"));
+            }
+            event => shard.log.warning("qmgr", shard.index as u32, format_args!("spool: {event}")),
+        }
     }
 }

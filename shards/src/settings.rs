@@ -149,6 +149,8 @@ impl SmtpSettings {
 /// Everything that the engine and its shards need to know.
 #[derive(Debug)]
 pub struct Settings {
+    /// Where the configuration comes from, for the log.
+    pub origin: String,
     /// Shards, one for each core.
     pub shards: usize,
     /// Where to listen.
@@ -196,7 +198,7 @@ pub struct Settings {
 
 impl Settings {
     /// Reads the settings; `config` has been checked, and refusals have stopped the start before.
-    pub fn from_config(config: &Config) -> Result<Settings, Failure> {
+    pub fn from_config(config: &Config, origin: &str) -> Result<Settings, Failure> {
         let view = config.view();
         let shards = match view.count(names::RINGPOST_SHARDS) {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
@@ -217,6 +219,7 @@ impl Settings {
         let maillog_file = view.text(names::MAILLOG_FILE);
         let trace = view.text(names::RINGPOST_REACTOR_TRACE);
         Ok(Settings {
+            origin: origin.to_owned(),
             shards,
             listeners,
             services,

@@ -14,6 +14,7 @@ use ringpost_core::smtpd::SmtpdSettings;
 use ringpost_reactor::local::Notify;
 use ringpost_reactor::ring::Receiver;
 use ringpost_reactor::{Endpoint, Handle, ListenOptions, Listener, Reactor};
+use signal_hook::consts::SIGTERM;
 
 use crate::counters::{Counters, ShardFigures};
 use crate::dns::Resolver;
@@ -212,7 +213,7 @@ impl Ready {
         shard.handle.spawn(async move { spool.run().await });
         shard.handle.spawn(shard.log.clone().run());
         let mut listeners = Some(self.listeners);
-        loop {
+        let signal = loop {
             match self.control.recv().await {
                 Some(Control::Go) => {
                     if let Some(listeners) = listeners.take() {
@@ -223,18 +224,31 @@ impl Ready {
                     // The asker may have given up waiting.
                     let _ = answer.send(shard.figures());
                 }
-                Some(Control::Drain) | None => break,
+                Some(Control::Drain { signal }) => break signal,
+                None => break SIGTERM,
             }
-        }
+        };
         drop(listeners);
-        shard.stop().await;
+        shard.stop(signal).await;
         shard.figures()
     }
 }
 
 impl Shard {
+    /// A line of the whole system, which one shard says for all.
+    fn say_of_all(&self, text: std::fmt::Arguments<'_>) {
+        if self.index == 0 {
+            self.log.info("master", std::process::id(), text);
+        }
+    }
+
     /// Takes up the recovered queue, then clients.
     fn begin(self: &Rc<Self>, listeners: Vec<Listener>, mesh: Vec<Receiver<MeshMessage>>) {
+        let version = env!("CARGO_PKG_VERSION");
+        self.say_of_all(format_args!(
+            "daemon started -- version {version}, configuration {}",
+            self.settings.origin
+        ));
         qmgr::recover(self);
         self.handle.spawn(qmgr::run(self.clone()));
         for receiver in mesh {
@@ -246,7 +260,8 @@ impl Shard {
     }
 
     /// No new sessions and deliveries; those that are running get `ringpost_drain_limit` to finish.
-    async fn stop(self: &Rc<Self>) {
+    async fn stop(self: &Rc<Self>, signal: i32) {
+        self.say_of_all(format_args!("terminating on signal {signal}"));
         self.drain.begin();
         let quiet = async {
             while self.loads.sessions(self.index) > 0 || self.qmgr.deliveries_running() > 0 {
