@@ -133,6 +133,10 @@ impl Resolver {
 
     /// None when no server gave a usable answer: each was asked [`QUERY_ROUNDS`] times.
     async fn ask(&self, question: &Question) -> Option<Decoded> {
+        // A name that the DNS cannot carry does not exist there, however long one waits.
+        if QueryPacket::new(0, &question.0, question.1).is_err() {
+            return Some(Decoded { answer: Answer::NotFound, ttl_seconds: NEGATIVE_SECONDS });
+        }
         for _ in 0..QUERY_ROUNDS {
             for &server in &self.0.servers {
                 if let Ok(decoded) = self.ask_server(server, question).await {

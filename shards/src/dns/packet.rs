@@ -38,7 +38,9 @@ pub struct Decoded {
 impl QueryPacket {
     /// The packet for `name`; an error when the name is not one that the DNS can carry.
     pub fn new(id: u16, name: &str, kind: RecordType) -> io::Result<QueryPacket> {
-        let mut name = Name::from_utf8(name).map_err(io::Error::other)?;
+        // Only a name with other letters goes through IDNA, which has no underscores; hosts in the wild do.
+        let name = if name.is_ascii() { Name::from_ascii(name) } else { Name::from_utf8(name) };
+        let mut name = name.map_err(io::Error::other)?;
         name.set_fqdn(true);
         let record_type = match kind {
             RecordType::Mx => WireType::MX,
@@ -168,6 +170,22 @@ mod tests {
         let decoded = packet.response(&bytes).unwrap().decode().unwrap();
         let records = vec![(10, "mx.example.com".to_owned()), (0, String::new())];
         assert_eq!(decoded, Decoded { answer: Answer::Exchangers { records, ttl: 200 }, ttl_seconds: 200 });
+    }
+
+    #[test]
+    fn names_that_people_use_can_be_asked_about() {
+        for name in [
+            "under_score.example.com",
+            "_dmarc.example.com",
+            "ab--cd.example",
+            "xn--mller-kva.example",
+            "m\u{fc}ller.example",
+            "r3---sn.example",
+            "1.2.3.4.example",
+            "a.b",
+        ] {
+            assert!(QueryPacket::new(1, name, RecordType::Mx).is_ok(), "{name}");
+        }
     }
 
     #[test]
