@@ -484,6 +484,25 @@ fn some_recipients_sent_some_deferred_some_bounced_in_one_transaction() {
 }
 
 #[test]
+fn soft_bounce_keeps_what_a_server_refuses_for_good() {
+    let setup = EngineSetup::new("soft-bounce").parameter("soft_bounce", "yes");
+    let sink = Sink::scripted(setup.sink_address(), |stage| match stage {
+        Stage::Rcpt("never@sink.test") => Answer::say("550 5.1.1 unknown"),
+        _ => Answer::Usual,
+    });
+    let engine = setup.start();
+    let mut client = engine.client();
+    client.message("author@client.test", &["never@sink.test"], &message_content("soft", 900));
+    client.expect("RCPT TO:<x@sink.test>", "403 4.5.1 Error: need MAIL command");
+    client.quit();
+    let line = result_of(&engine, "never@sink.test");
+    assert!(line.text.contains("dsn=4.1.1, status=deferred (host"), "{line:?}");
+    assert!(line.text.contains("said: 550 5.1.1 unknown"), "{line:?}");
+    engine.stop();
+    assert_eq!(sink.count(), 0, "no notice is sent");
+}
+
+#[test]
 fn a_kept_connection_that_the_server_closed_costs_no_deferral() {
     let setup = EngineSetup::new("closed-between").parameter("smtp_connection_cache_time_limit", "60s");
     let taken = Arc::new(AtomicUsize::new(0));

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use ringpost_core::dsn::Status;
+use ringpost_core::dsn::{Class, Status};
 use ringpost_core::envelope::Reason;
 use ringpost_core::logline::{self, Delays, Peer, Relay};
 use ringpost_core::qmgr::{Delivery, SiteHandle};
@@ -191,6 +191,7 @@ impl<'a> Attempt<'a> {
     /// Sent and bounced are final. Deferred is not while there may be another server.
     fn take_result(&mut self, recipient: u32, result: &RecipientResult<'_>, server: Option<ServerLine<'_>>) {
         let remote_mta = server.map_or("", |server| server.host);
+        let result = &self.softened(result);
         match result.kind {
             ResultKind::Sent => {
                 self.log(recipient, logline::Status::Sent, result.status, result.text, server);
@@ -211,6 +212,18 @@ impl<'a> Attempt<'a> {
                 self.put_off.push(PutOff { recipient, reason: result.reason(remote_mta), server });
                 self.open.push(recipient);
             }
+        }
+    }
+
+    /// With `soft_bounce` nothing fails for good: what would is tried again.
+    fn softened<'r>(&self, result: &RecipientResult<'r>) -> RecipientResult<'r> {
+        match result.kind {
+            ResultKind::Bounced if self.shard.settings.soft_bounce => RecipientResult {
+                kind: ResultKind::Deferred,
+                status: result.status.with_class(Class::Persistent),
+                ..*result
+            },
+            _ => *result,
         }
     }
 
