@@ -28,6 +28,8 @@ pub struct AccessLists {
     pub end_of_data: Vec<Restriction>,
     /// `relay_domains_reject_code`.
     pub relay_reject_code: u16,
+    /// `reject_code`: of the item `reject`.
+    pub reject_code: u16,
 }
 
 /// What the items ask about.
@@ -76,7 +78,7 @@ impl AccessLists {
                 Restriction::DeferUnauthDestination if !facts.destination_is_ours => {
                     return Some(relay_denied(454, facts));
                 }
-                Restriction::Reject => return Some(access_denied(what, facts)),
+                Restriction::Reject => return Some(access_denied(self.reject_code, what, facts)),
                 _ => {}
             }
         }
@@ -92,12 +94,13 @@ fn relay_denied(code: u16, facts: &AccessFacts<'_>) -> Reply {
     }
 }
 
-fn access_denied(what: &str, facts: &AccessFacts<'_>) -> Reply {
+fn access_denied(code: u16, what: &str, facts: &AccessFacts<'_>) -> Reply {
     let subject = match (what, facts.recipient) {
         ("Recipient address", Some(recipient)) => recipient.to_string(),
         _ => facts.client.to_owned(),
     };
-    Reply::new(554, "5.7.1", format_args!("<{subject}>: {what} rejected: Access denied"))
+    let enhanced = if code < 500 { "4.7.1" } else { "5.7.1" };
+    Reply::new(code, enhanced, format_args!("<{subject}>: {what} rejected: Access denied"))
 }
 
 #[cfg(test)]
@@ -109,6 +112,7 @@ mod tests {
             relay: relay.to_vec(),
             relay_first: true,
             relay_reject_code: 554,
+            reject_code: 554,
             ..AccessLists::default()
         }
     }
@@ -151,6 +155,11 @@ mod tests {
         assert_eq!(
             check(&lists, true, true),
             "554 5.7.1 <unknown[192.0.2.9]>: Client host rejected: Access denied"
+        );
+        lists.reject_code = 450;
+        assert_eq!(
+            check(&lists, true, true),
+            "450 4.7.1 <unknown[192.0.2.9]>: Client host rejected: Access denied"
         );
     }
 }

@@ -30,6 +30,8 @@ const RING_ENTRIES: u32 = 1024;
 const RECEIVE_BUFFERS: u16 = 2048;
 /// Bytes of each: a 4 KiB message with its commands in one piece.
 const RECEIVE_BUFFER_BYTES: u32 = 8192;
+/// `qmgr_message_recipient_minimum`'s default: recipients of each active message that are in memory at least.
+const RECIPIENTS_A_MESSAGE_MIN: u64 = 10;
 /// Destinations without work that a shard remembers by name.
 const IDLE_SITES_MAX: u32 = 10_000;
 
@@ -368,6 +370,7 @@ fn access(view: &View<'_>) -> AccessLists {
         data: view.restrictions(names::SMTPD_DATA_RESTRICTIONS),
         end_of_data: view.restrictions(names::SMTPD_END_OF_DATA_RESTRICTIONS),
         relay_reject_code: view.number(names::RELAY_DOMAINS_REJECT_CODE) as u16,
+        reject_code: view.number(names::REJECT_CODE) as u16,
     }
 }
 
@@ -488,10 +491,15 @@ fn qmgr(config: &Config, shards: usize) -> QmgrSettings {
     let share = |total: u64| total.div_ceil(shards as u64);
     let memory = share(view.number(names::RINGPOST_MESSAGE_MEMORY));
     let transports = ["smtp", "relay"].map(|name| (name.to_owned(), transport(&view, name)));
+    let messages = view.number(names::QMGR_MESSAGE_ACTIVE_LIMIT);
+    // Some of every active message's recipients are always in memory, whatever the limit says.
+    let recipients = view
+        .number(names::QMGR_MESSAGE_RECIPIENT_LIMIT)
+        .max(messages.saturating_mul(RECIPIENTS_A_MESSAGE_MIN));
     QmgrSettings {
-        active_messages_max: clamped(share(view.number(names::QMGR_MESSAGE_ACTIVE_LIMIT))).max(1),
+        active_messages_max: clamped(share(messages)).max(1),
+        active_recipients_max: clamped(share(recipients)),
         active_bytes_max: memory,
-        active_recipients_max: clamped(share(view.number(names::QMGR_MESSAGE_RECIPIENT_LIMIT))).max(1),
         incoming_kept_bytes_max: memory / 2,
         idle_sites_max: IDLE_SITES_MAX.max(clamped(view.number(names::SMTPD_RECIPIENT_LIMIT))),
         minimal_backoff_ms: milliseconds(names::MINIMAL_BACKOFF_TIME),

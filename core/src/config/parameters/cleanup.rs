@@ -53,7 +53,7 @@ parameters! {
         "Whether a bounce goes out once for each recipient with a variable return path.";
     DOUBLE_BOUNCE_SENDER "double_bounce_sender" Text = "double-bounce", WithoutEffect("nothing is sent in its name yet"),
         "The local part of the sender of mail that must never bounce.";
-    DUPLICATE_FILTER_LIMIT "duplicate_filter_limit" Int = "1000", Refused { reason: "duplicate recipients are not removed yet", weakens: Weakens::Never },
+    DUPLICATE_FILTER_LIMIT "duplicate_filter_limit" Int = "1000", Refused { reason: "1000 recipients are compared, whatever the limit", weakens: Weakens::Never },
         "The most recipients among which duplicates are looked for.";
     EMPTY_ADDRESS_RECIPIENT "empty_address_recipient" Text = "MAILER-DAEMON", WithoutEffect("the null sender is written as such"),
         "The recipient of mail that is addressed to the null sender.";

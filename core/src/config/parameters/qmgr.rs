@@ -79,7 +79,7 @@ parameters! {
         "The least recipients in memory for each message.";
     QUEUE_RUN_DELAY "queue_run_delay" Time(Seconds) = "300s", Honoured("qmgr"),
         "The most that a due message may be late.";
-    RELAY_TRANSPORT "relay_transport" Text = "relay", Refused { reason: "mail for relay domains goes the way of default_transport", weakens: Weakens::Never },
+    RELAY_TRANSPORT "relay_transport" Text = "relay", Honoured("qmgr"),
         "The transport, and perhaps the next hop, of mail for relay domains.";
     RELAYHOST "relayhost" Text = "", Honoured("qmgr"),
         "The next hop of mail for remote domains, instead of the domain itself.";

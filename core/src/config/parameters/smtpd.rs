@@ -29,7 +29,7 @@ parameters! {
         "Checks and rewriting that are left out on reception.";
     RECIPIENT_DELIMITER "recipient_delimiter" Text = "", Refused { reason: "addresses are not extended yet", weakens: Weakens::Never },
         "The characters that separate a user's name from an extension.";
-    REJECT_CODE "reject_code" Int(400, 599) = "554", Refused { reason: "reject always answers 554", weakens: Weakens::Never },
+    REJECT_CODE "reject_code" Int(400, 599) = "554", Honoured("smtpd"),
         "The reply code of the restriction reject.";
     RELAY_CLIENTCERTS "relay_clientcerts" List = "", WithoutEffect("TLS is not served yet"),
         "Certificates of clients that may relay.";
