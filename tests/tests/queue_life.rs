@@ -298,3 +298,29 @@ fn a_stop_under_load_finishes_what_runs_and_loses_nothing() {
     assert_eq!(ledger.repeated(), [], "a graceful stop records what it delivered");
     engine.stop();
 }
+
+#[test]
+#[ignore = "a shard that is not started leaves its queue alone, and nobody is told"]
+fn a_queue_is_delivered_by_fewer_shards_than_took_it() {
+    let setup = EngineSetup::new("fewer-shards")
+        .parameter("minimal_backoff_time", "1s")
+        .parameter("queue_run_delay", "1s");
+    let engine = setup.clone().word("-o").word("ringpost_shards=2").start();
+    let mut ledger = Ledger::default();
+    // Enough sessions that both shards get some.
+    for number in 0..40 {
+        let mut client = engine.client();
+        let track = format!("fewer-{number}");
+        client.message("a@client.test", &["b@sink.test"], &message_content(&track, 1000));
+        ledger.acknowledge(track);
+        client.quit();
+    }
+    engine.stop();
+    let sink = Sink::willing(setup.sink_address());
+    let engine = setup.clone().word("-o").word("ringpost_shards=1").start();
+    for message in sink.wait_for(40) {
+        ledger.deliver(&message);
+    }
+    assert_eq!(ledger.lost(), [""; 0]);
+    engine.stop();
+}

@@ -8,11 +8,11 @@ parameters! {
     RINGPOST_DRAIN_LIMIT "ringpost_drain_limit" Time(Seconds) = "10s", Honoured("stop"),
         "How long transactions may go on after the stop was asked for.";
     RINGPOST_MESSAGE_MEMORY "ringpost_message_memory" Int(1048576, 1099511627776) = "67108864", Honoured("smtpd, qmgr"),
-        "The memory of one shard for messages on their way, in bytes; beyond it reception slows down.";
+        "The memory of all shards for messages on their way, in bytes; what does not fit is read back from the spool.";
     RINGPOST_REACTOR_TRACE "ringpost_reactor_trace" Text = "", Honoured("reactor"),
         "A file into which every submission and completion of the reactor is written, for tests; empty for none.";
     RINGPOST_SESSION_LIMIT "ringpost_session_limit" Int(1, 10000000) = "10000", Honoured("smtpd"),
-        "The most sessions of clients on one shard; beyond it new ones wait to be accepted.";
+        "The most sessions of clients on all shards; beyond it new ones wait to be accepted.";
     RINGPOST_SHARDS "ringpost_shards" Int(0, 1024) = "0", Honoured("start"),
         "How many shards run; 0 for one on each core.";
     RINGPOST_SPOOL_SEGMENT_SIZE "ringpost_spool_segment_size" Int(1048576, 1073741824) = "67108864", Honoured("spool"),
