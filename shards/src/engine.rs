@@ -41,6 +41,7 @@ pub fn serve(config: &Config, origin: &str) -> Result<(), Failure> {
     for listener in &settings.listeners {
         wait_for_address(listener.address)?;
     }
+    warn_of_more_shards(&settings);
     let mut engine = Engine::start(settings)?;
     eprintln!("ringpost: ready");
     let signal = engine.obey(signals);
@@ -165,6 +166,18 @@ fn wait_for_address(address: SocketAddr) -> Result<(), Failure> {
             }
             Err(error) => return Err(Failure::listen(address, error)),
         }
+    }
+}
+
+fn warn_of_more_shards(settings: &Settings) {
+    if settings.shards > settings.shards_wanted {
+        eprintln!(
+            "ringpost: warning: {} holds the queues of {} shards, so all of these run and share {} cores; to run \
+             fewer, stop when the queue is empty and remove the directories spool/shard-NN that are too many",
+            settings.queue_directory.display(),
+            settings.shards,
+            settings.shards_wanted
+        );
     }
 }
 

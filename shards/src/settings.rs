@@ -19,7 +19,7 @@ use ringpost_core::resolve::ResolveSettings;
 use ringpost_core::smtp::{ClientSettings, EhloKeywords, Protocol, StageTimeouts};
 use ringpost_core::smtpd::{Client, Extension, Session, SmtpdSettings};
 use ringpost_reactor::ReactorOptions;
-use ringpost_spool::{EngineLock, LockError, SpoolOptions};
+use ringpost_spool::{EngineLock, LockError, SHARDS_MAX, SpoolOptions};
 
 use crate::dns;
 use crate::failure::{EX_CANTCREAT, EX_TEMPFAIL, Failure};
@@ -153,8 +153,10 @@ impl SmtpSettings {
 pub struct Settings {
     /// Where the configuration comes from, for the log.
     pub origin: String,
-    /// Shards, one for each core.
+    /// Shards that run: those that are wanted, and every one that has a queue already.
     pub shards: usize,
+    /// `ringpost_shards`, or one for each core.
+    pub shards_wanted: usize,
     /// Where to listen.
     pub listeners: Vec<ListenAddress>,
     /// The smtpd lines.
@@ -202,10 +204,12 @@ impl Settings {
     /// Reads the settings; `config` has been checked, and refusals have stopped the start before.
     pub fn from_config(config: &Config, origin: &str) -> Result<Settings, Failure> {
         let view = config.view();
-        let shards = match view.count(names::RINGPOST_SHARDS) {
+        let queue_directory = PathBuf::from(view.text(names::QUEUE_DIRECTORY));
+        let shards_wanted = match view.count(names::RINGPOST_SHARDS) {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             shards => shards,
         };
+        let shards = shards_wanted.max(shards_with_a_queue(&queue_directory));
         let mut listeners = Vec::new();
         let mut services = Vec::new();
         for spec in config.listeners() {
@@ -223,13 +227,14 @@ impl Settings {
         Ok(Settings {
             origin: origin.to_owned(),
             shards,
+            shards_wanted,
             listeners,
             services,
             smtp: smtp(config)?,
             qmgr: qmgr(config, shards),
             resolve: resolve(&view),
             dns_servers: dns_servers(&view)?,
-            queue_directory: view.text(names::QUEUE_DIRECTORY).into(),
+            queue_directory,
             maillog_file: if maillog_file.is_empty() { "/dev/stdout".into() } else { maillog_file.into() },
             myhostname: view.text(names::MYHOSTNAME),
             own_addresses: config
@@ -269,7 +274,7 @@ impl Settings {
             ring_entries: RING_ENTRIES,
             buffer_count: RECEIVE_BUFFERS,
             buffer_bytes: RECEIVE_BUFFER_BYTES,
-            core: Some(index),
+            core: Some(index % self.shards_wanted),
             trace: self.reactor_trace.as_ref().map(|path| numbered(path, index)),
         }
     }
@@ -294,6 +299,18 @@ impl Settings {
             error => cannot(&error),
         })
     }
+}
+
+/// The spool of shard `index`.
+pub fn spool_directory(queue_directory: &Path, index: usize) -> PathBuf {
+    queue_directory.join("spool").join(format!("shard-{index:02}"))
+}
+
+/// One more than the highest number among the shards that have left a queue here: what a shard accepted must be
+/// delivered even when fewer are wanted than before.
+fn shards_with_a_queue(queue_directory: &Path) -> usize {
+    let has_queue = |index: &usize| spool_directory(queue_directory, *index).exists();
+    (0..SHARDS_MAX.into()).rev().find(has_queue).map_or(0, |index| index + 1)
 }
 
 fn numbered(path: &Path, index: usize) -> PathBuf {

@@ -5,14 +5,14 @@ use ringpost_spool::disk::ReactorDisk;
 use ringpost_spool::{OpenError, Spool};
 
 use crate::failure::{EX_CANTCREAT, EX_IOERR, Failure};
-use crate::settings::Settings;
+use crate::settings::{Settings, spool_directory};
 
 /// The spool as shards use it.
 pub type ShardSpool = Spool<ReactorDisk>;
 
 /// Opens and recovers the log of shard `index`.
 pub async fn open(handle: &Handle, settings: &Settings, index: usize) -> Result<ShardSpool, Failure> {
-    let directory = settings.queue_directory.join("spool").join(format!("shard-{index:02}"));
+    let directory = spool_directory(&settings.queue_directory, index);
     let fail = |error: OpenError| {
         let code = match &error {
             OpenError::Disk { error, .. } if error.kind() != std::io::ErrorKind::PermissionDenied => EX_IOERR,
