@@ -131,7 +131,12 @@ impl Client {
     /// Sends one message in lock step: MAIL, each RCPT, DATA, content. `content` is in wire form without the final
     /// `.` line. The reply is the first refusal, or the one after the dot.
     pub fn try_message(&mut self, sender: &str, recipients: &[&str], content: &[u8]) -> io::Result<Reply> {
-        let mail = self.try_command(&format!("MAIL FROM:<{sender}>"))?;
+        self.try_transaction(&format!("MAIL FROM:<{sender}>"), recipients, content)
+    }
+
+    /// As [`Client::try_message`] with a MAIL command of the caller's, options and all.
+    pub fn try_transaction(&mut self, mail: &str, recipients: &[&str], content: &[u8]) -> io::Result<Reply> {
+        let mail = self.try_command(mail)?;
         if mail.code != 250 {
             return Ok(mail);
         }

@@ -19,6 +19,8 @@ pub struct Plan {
     pub messages: usize,
     /// Bytes of the messages, smallest and largest; sizes lie evenly between.
     pub bytes: (usize, usize),
+    /// Whether MAIL declares the size. Without it a relay asks for room for the largest message.
+    pub declared: bool,
     /// Begins each tracking id; must differ between two loads of one test.
     pub name: String,
     /// The recipient of every message, or of each session's messages, chosen by its number.
@@ -32,6 +34,7 @@ impl Plan {
             sessions,
             messages,
             bytes: (4096, 4097),
+            declared: false,
             name: name.to_owned(),
             recipient: |_| "you@sink.test",
         }
@@ -139,7 +142,10 @@ fn send(
     }
     let Some(open) = client else { return false };
     let recipient = (plan.recipient)(session);
-    match open.try_message("sender@client.test", &[recipient], &message_content(&track, bytes)) {
+    let content = message_content(&track, bytes);
+    let size = if plan.declared { format!(" SIZE={}", content.len()) } else { String::new() };
+    let mail = format!("MAIL FROM:<sender@client.test>{size}");
+    match open.try_transaction(&mail, &[recipient], &content) {
         Ok(reply) if reply.code == 250 => {
             let queue_id = reply.queue_id().to_owned();
             let mut acknowledged = shared.acknowledged.lock().unwrap_or_else(PoisonError::into_inner);

@@ -9,23 +9,26 @@ use crate::scratch::Scratch;
 #[derive(Debug)]
 pub struct Mounted {
     directory: PathBuf,
+    // Holds the mount point and the image; goes after the mount.
+    _scratch: Scratch,
     kind: &'static str,
 }
 
 impl Mounted {
-    /// A file system of `mebibytes` below `scratch`: ext4 in an image if this machine can, else a tmpfs.
+    /// A file system of `mebibytes` in a directory whose name begins with `name`: ext4 in an image if this machine can, else a tmpfs.
     ///
     /// # Errors
     /// Why neither can be mounted here.
-    pub fn small(scratch: &Scratch, mebibytes: u64) -> Result<Mounted, String> {
+    pub fn small(name: &str, mebibytes: u64) -> Result<Mounted, String> {
+        let scratch = Scratch::new(name);
         let directory = scratch.join("small");
         std::fs::create_dir_all(&directory).map_err(|error| error.to_string())?;
         let image = scratch.join("image");
         let ext4 = make_image(&image, mebibytes).and_then(|()| mount(&["-o", "loop"], &image, &directory));
-        let Err(no_ext4) = ext4 else { return Ok(Mounted { directory, kind: "ext4" }) };
+        let Err(no_ext4) = ext4 else { return Ok(Mounted { directory, _scratch: scratch, kind: "ext4" }) };
         let size = format!("size={mebibytes}m");
         match mount(&["-t", "tmpfs", "-o", &size], Path::new("none"), &directory) {
-            Ok(()) => Ok(Mounted { directory, kind: "tmpfs" }),
+            Ok(()) => Ok(Mounted { directory, _scratch: scratch, kind: "tmpfs" }),
             Err(no_tmpfs) => Err(format!("no small file system: {no_ext4}; {no_tmpfs}")),
         }
     }
