@@ -54,6 +54,8 @@ pub(crate) struct State<F> {
     pub generation: u32,
     /// What the file system can still give, as of the last look.
     pub available_bytes: u64,
+    /// Mail was turned away since that look.
+    pub room_missed: bool,
     pub disk_bytes: u64,
     /// Segments that must be drained before any other is retired: they hold older copies of moved messages.
     pub must_drain: Vec<u32>,
@@ -92,6 +94,7 @@ impl<F> State<F> {
             next_segment: 1,
             generation: 1,
             available_bytes: u64::MAX,
+            room_missed: false,
             disk_bytes: 0,
             must_drain: Vec::new(),
             corrupt: Vec::new(),

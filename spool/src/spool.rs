@@ -204,8 +204,14 @@ impl<D: Disk> Spool<D> {
 
     /// Whether a message of that many bytes would be taken now. `false`: answer `452 4.3.1` at MAIL.
     pub fn room_for(&self, bytes: u64) -> bool {
-        let state = self.inner.state.borrow();
-        state.status() == SpoolState::Healthy && state.has_room(bytes)
+        let mut state = self.inner.state.borrow_mut();
+        let fits = state.status() == SpoolState::Healthy && state.has_room(bytes);
+        if !fits {
+            // Only upkeep tells that the spool is full, and sees room that others have given back.
+            state.room_missed = true;
+            state.upkeep.raise();
+        }
+        fits
     }
 
     /// Whether deliveries may start: `false` while the disk cannot take records about them.

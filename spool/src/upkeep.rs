@@ -35,6 +35,9 @@ impl<D: Disk> Inner<D> {
         loop {
             let upkeep = Rc::clone(&self.state.borrow().upkeep);
             let seen = upkeep.seen();
+            if std::mem::take(&mut self.state.borrow_mut().room_missed) {
+                self.look_for_room();
+            }
             let acted = self.upkeep_once().await;
             let (status, closed) = {
                 let mut state = self.state.borrow_mut();
@@ -53,9 +56,7 @@ impl<D: Disk> Inner<D> {
             }
             if acted.is_err() || status != SpoolState::Healthy {
                 signal::race(upkeep.after(seen), self.disk.sleep(AGAIN)).await;
-                if let Ok(bytes) = self.disk.available_bytes() {
-                    self.state.borrow_mut().available_bytes = bytes;
-                }
+                self.look_for_room();
                 if acted.is_err() && !self.state.borrow().closing {
                     // A failing disk is not asked more often than four times a second.
                     self.disk.sleep(AGAIN / 4).await;
@@ -63,6 +64,13 @@ impl<D: Disk> Inner<D> {
             } else {
                 upkeep.after(seen).await;
             }
+        }
+    }
+
+    /// Asks the file system what it can still give. If it cannot tell, the last answer holds.
+    fn look_for_room(&self) {
+        if let Ok(bytes) = self.disk.available_bytes() {
+            self.state.borrow_mut().available_bytes = bytes;
         }
     }
 
