@@ -38,7 +38,8 @@ pub fn start(shard: &Rc<Shard>, service: u16, stream: Stream) {
         server.log_disconnect();
         drop(server);
         shard.loads.closed(shard.index);
-        shard.session_ended.notify();
+        // Every listener may be waiting for room, and only it can see its own clients.
+        shard.session_ended.notify_all();
         shard.quieter.notify();
     });
 }

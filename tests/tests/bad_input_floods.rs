@@ -143,6 +143,30 @@ fn a_thousand_sessions_that_send_half_a_message_cost_little_and_hinder_nobody() 
 }
 
 #[test]
+fn every_listener_goes_on_when_there_is_room_again() {
+    let setup = EngineSetup::new("two-listeners")
+        .parameter("ringpost_session_limit", "1")
+        .parameter("ringpost_shards", "1");
+    let first = setup.address();
+    let second = std::net::SocketAddrV4::new(*first.ip(), first.port() + 1);
+    let setup = setup.master_cf(&format!("{first} inet n - n - - smtpd\n{second} inet n - n - - smtpd\n"));
+    let engine = setup.start();
+    for _ in 0..3 {
+        // Each listener takes one client, finds no room for more, and rests.
+        let sessions = [Client::greeted(first), Client::greeted(second)];
+        sessions.into_iter().for_each(Client::quit);
+        // With room again, both must have woken.
+        let mut later =
+            [first, second].map(|address| Client::try_connect(address).expect("the kernel accepts"));
+        for client in &mut later {
+            assert!(client.reply().is("220 "));
+            client.expect("QUIT", "221");
+        }
+    }
+    engine.stop();
+}
+
+#[test]
 fn beyond_the_session_limit_clients_wait_and_are_served_when_there_is_room() {
     let setup = EngineSetup::new("session-limit").parameter("ringpost_session_limit", "20");
     let sink = Sink::willing(setup.sink_address());
