@@ -76,24 +76,30 @@ pub fn start(shard: &Rc<Shard>, delivery: Delivery) {
 }
 
 /// The life of a connection: from its first delivery to the end of its idle time.
-async fn serve(shard: Rc<Shard>, mut delivery: Delivery) {
+async fn serve(shard: Rc<Shard>, delivery: Delivery) {
+    let site = delivery.site;
+    serve_site(&shard, delivery).await;
+    shard.transport.forget_closed(site);
+}
+
+async fn serve_site(shard: &Rc<Shard>, mut delivery: Delivery) {
     let mut connection: Option<Connection> = None;
     loop {
-        let end = attempt::deliver(&shard, &mut connection, &delivery).await;
-        if connection.as_ref().is_some_and(|open| !may_be_reused(&shard, open)) {
-            quit(&shard, connection.take());
+        let end = attempt::deliver(shard, &mut connection, &delivery).await;
+        if connection.as_ref().is_some_and(|open| !may_be_reused(shard, open)) {
+            quit(shard, connection.take());
         }
-        if let Some(next) = qmgr::delivery_ended(&shard, &delivery, end) {
+        if let Some(next) = qmgr::delivery_ended(shard, &delivery, end) {
             delivery = next;
             continue;
         }
         let Some(mut open) = connection.take() else { return };
-        match wait_for_work(&shard, &mut open, delivery.site).await {
+        match wait_for_work(shard, &mut open, delivery.site).await {
             Some(next) => {
                 delivery = next;
                 connection = Some(open);
             }
-            None => return quit(&shard, Some(open)),
+            None => return quit(shard, Some(open)),
         }
     }
 }
@@ -118,7 +124,6 @@ async fn wait_for_work(shard: &Rc<Shard>, open: &mut Connection, site: SiteHandl
         Some(First::Right(First::Left(_))) => Idle::ServerSpoke,
         _ => Idle::LongEnough,
     };
-    shard.transport.forget_closed(site);
     if let Idle::ServerSpoke = outcome {
         open.spoiled = true;
     }
