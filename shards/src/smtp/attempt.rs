@@ -130,7 +130,8 @@ impl<'a> Attempt<'a> {
                     sessions += 1;
                     self.connected_us = self.shard.handle.wall().as_micros();
                     if let Ok(true) = self.mail(&mut fresh).await {
-                        *connection = Some(fresh);
+                        // One connection is kept; a server that put recipients off is told goodbye.
+                        super::quit(self.shard, connection.replace(fresh));
                     }
                 }
             }
