@@ -14,7 +14,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use ringpost_core::dsn::Status;
 use ringpost_core::envelope::{OutcomeKind, Reason, write_outcome};
 use ringpost_core::qmgr::{
@@ -37,6 +37,8 @@ const SPOOL_TROUBLE_WAIT: Duration = Duration::from_secs(5);
 pub struct Qmgr {
     scheduler: RefCell<Scheduler>,
     messages: RefCell<HashMap<u64, Rc<ActiveMessage>, foldhash::fast::RandomState>>,
+    /// Messages whose attempt is over but for its notice, which is being stored.
+    notices_pending: RefCell<HashSet<u64, foldhash::fast::RandomState>>,
     pumping: Cell<bool>,
     /// Told when the scheduler wants to be woken before [`Qmgr::sleeping_until_ms`].
     rescheduled: Notify,
@@ -51,6 +53,7 @@ impl Qmgr {
         Qmgr {
             scheduler: RefCell::new(Scheduler::new(settings, now_ms)),
             messages: RefCell::default(),
+            notices_pending: RefCell::default(),
             pumping: Cell::new(false),
             rescheduled: Notify::new(),
             sleeping_until_ms: Cell::new(0),
@@ -181,7 +184,12 @@ fn perform(shard: &Rc<Shard>, action: Action) {
 // ---------------------------------------------------------------------------------------------------------------
 // incoming → active
 
+/// A message whose notice is still being stored waits: loaded now, it would come with the progress of before.
 fn activate(shard: &Rc<Shard>, id: QueuedId) {
+    if shard.qmgr.notices_pending.borrow().contains(&id.0) {
+        shard.qmgr.scheduler.borrow_mut().postponed(id, now_ms(shard));
+        return;
+    }
     let kept = shard.qmgr.messages.borrow().get(&id.0).cloned();
     match kept {
         Some(message) => begin_attempt(shard, &message),
@@ -241,7 +249,9 @@ fn begin_attempt(shard: &Rc<Shard>, message: &ActiveMessage) {
         }
         match shard.settings.resolve.destination(recipient.address) {
             Destination::Site { transport, nexthop } => {
-                plan.push((shard.qmgr.scheduler.borrow_mut().site(transport, nexthop), index));
+                // One destination however its name is spelled.
+                let nexthop = nexthop.to_ascii_lowercase();
+                plan.push((shard.qmgr.scheduler.borrow_mut().site(transport, &nexthop), index));
             }
             Destination::Unavailable => unresolved.push(index),
         }
@@ -363,6 +373,7 @@ fn end_attempt(shard: &Rc<Shard>, id: QueuedId, end: AttemptEnd) {
         settle(shard, &message, end);
     } else {
         shard.qmgr.work_begins();
+        shard.qmgr.notices_pending.borrow_mut().insert(id.0);
         shard.handle.spawn(bounce_and_settle(shard.clone(), message, end));
     }
 }
@@ -390,7 +401,9 @@ fn expire(shard: &Rc<Shard>, message: &ActiveMessage) {
 async fn bounce_and_settle(shard: Rc<Shard>, message: Rc<ActiveMessage>, end: AttemptEnd) {
     let failed = message.failed.take();
     let indexes: Vec<u32> = failed.iter().map(|failed| failed.recipient).collect();
-    match bounce::notify_sender(&shard, &message, &failed).await {
+    let stored = bounce::notify_sender(&shard, &message, &failed).await;
+    shard.qmgr.notices_pending.borrow_mut().remove(&message.id.bits());
+    match stored {
         Ok(()) => {
             let mut progress = message.progress.borrow_mut();
             indexes.iter().for_each(|&index| progress.finish(index));

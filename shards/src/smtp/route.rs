@@ -34,12 +34,29 @@ pub async fn servers(shard: &Shard, nexthop: &str) -> Result<Vec<Server>, Failur
                     trouble: temporary,
                 });
             }
-            Step::Ask(queries) => open.extend(queries),
+            Step::Ask(queries) => {
+                ask_at_once(shard, &queries);
+                open.extend(queries);
+            }
             Step::Wait => {}
         }
         let query = open.pop().expect("a resolution that waits has open questions");
         let answer = shard.resolver.lookup(&query.name, query.kind).await;
         step = resolution.answer(&query, (*answer).clone());
+    }
+}
+
+/// Several questions go out together, so that silence about many costs no more than silence about one: the answers
+/// are then found in the cache, or their query is joined.
+fn ask_at_once(shard: &Shard, queries: &[Query]) {
+    if queries.len() < 2 {
+        return;
+    }
+    for Query { name, kind } in queries {
+        let (resolver, name, kind) = (shard.resolver.clone(), name.clone(), *kind);
+        shard.handle.spawn(async move {
+            resolver.lookup(&name, kind).await;
+        });
     }
 }
 
