@@ -1,5 +1,5 @@
 # Thin over scripts/: each target is one script, and each script first checks what it needs.
-# Variables of the scripts: CARGO_TARGET_DIR, RUN_ARGS (more words for `ringpost-loadgen run`), BENCH_RUNS.
+# Variables of the scripts: CARGO_TARGET_DIR, RUN_ARGS (more words for `ringpost-loadgen run`), BENCH_RUNS, QUICK=1 (benches).
 
 .PHONY: help run build serve test check fmt bench bench-peers torture install-test-needs clean
 

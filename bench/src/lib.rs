@@ -1,8 +1,13 @@
 //! Drivers that measure a relay from outside: they start it, send it mail with a load generator, and read what it
-//! used from the kernel. `src/bin/` has one program per comparison; micro-benches live in `benches/`.
+//! used from the kernel. `src/bin/` has one program per question; micro-benches live in `benches/`.
 
 pub mod load;
+pub mod machine;
+pub mod ports;
 pub mod process_tree;
+pub mod queue;
 pub mod relay;
+pub mod running;
+pub mod series;
 pub mod statistics;
 pub mod table;

@@ -2,20 +2,16 @@
 
 use std::fs;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
+use std::time::Instant;
 
+use serde::Serialize;
 use serde_json::Value;
 
-use crate::relay::{Kind, Relay};
-
-/// No measurement takes longer; a relay that hangs ends the comparison with an error.
-const PATIENCE: Duration = Duration::from_secs(300);
-
-/// How often the ends are looked at: a small share of the shortest run.
-const LOOK: Duration = Duration::from_millis(2);
+use crate::ports::free_port;
+use crate::relay::{Kind, Relay, SpoolFigures};
+use crate::running::{LOOK, PATIENCE, Running};
 
 /// What sends and takes the mail.
 #[derive(Clone, Debug)]
@@ -26,21 +22,60 @@ pub enum Load {
     PostfixTools(PathBuf),
 }
 
+/// How the source uses connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum Connections {
+    /// Many messages a connection; a round trip for each of MAIL, RCPT, DATA and the content.
+    KeptFourTrips,
+    /// Many messages a connection; MAIL to DATA in one flight where the relay offers it.
+    KeptPipelined,
+    /// A connection for each message, pipelined.
+    Fresh,
+}
+
+impl Connections {
+    /// The words of tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Connections::KeptFourTrips => "kept, 4 round trips",
+            Connections::KeptPipelined => "kept, pipelined",
+            Connections::Fresh => "one a message",
+        }
+    }
+}
+
 /// One measurement's work.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize)]
 pub struct Work {
-    /// Messages, with one recipient each.
+    /// Messages that are measured, with one recipient each.
     pub messages: u64,
+    /// Messages sent and delivered before the measurement begins: a relay may start processes for them.
+    pub warm_up: u64,
     /// Size of a message in bytes.
     pub bytes: u64,
     /// Sessions at once.
     pub sessions: u64,
-    /// Many messages a connection, or a connection for each.
-    pub kept: bool,
+    /// How the source uses them.
+    pub connections: Connections,
+    /// Messages begun a second (open loop); none: as fast as the sessions go.
+    pub rate: Option<f64>,
+}
+
+/// Times of one measurement, ms.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Latency {
+    /// Mean.
+    pub mean_ms: f64,
+    /// Median.
+    pub p50_ms: f64,
+    /// 99th percentile.
+    pub p99_ms: f64,
+    /// 99.9th percentile.
+    pub p999_ms: f64,
 }
 
 /// What one measurement showed.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize)]
 pub struct Measured {
     /// Processor time of the relay with all its processes, µs a message.
     pub cpu_us: f64,
@@ -48,16 +83,22 @@ pub struct Measured {
     pub accepted_per_s: f64,
     /// Messages a second from the first connection to the last delivery.
     pub delivered_per_s: f64,
-    /// Largest resident memory seen at the end, all processes, MiB.
-    pub resident_mib: f64,
-    /// From the dot to its 250, ms: the median and the 99th percentile, where the source tells.
-    pub reply_ms: Option<(f64, f64)>,
+    /// Largest resident memory, all processes, MiB.
+    pub resident_peak_mib: f64,
+    /// From the dot to its 250, where the source tells.
+    pub reply: Option<Latency>,
+    /// With a rate: from the time when the message was due to be sent to its 250.
+    pub response: Option<Latency>,
+    /// From sending to the sink's acceptance, where the sink tells.
+    pub end_to_end: Option<Latency>,
+    /// What Ringpost says of its disk.
+    pub spool: Option<SpoolFigures>,
 }
 
-/// Starts a relay in `directory`, sends the work through it, and measures.
+/// Starts a relay in `directory`, sends the work through it, and measures. `more` are further `main.cf` lines.
 ///
 /// # Errors
-/// When a program cannot be run, fails, or takes longer than five minutes.
+/// When a program cannot be run, fails, or takes too long; when a message is lost, damaged or delivered twice.
 pub fn measure(
     kind: &Kind,
     load: &Load,
@@ -67,33 +108,89 @@ pub fn measure(
 ) -> io::Result<Measured> {
     let (listen, sink_port) = (free_port()?, free_port()?);
     fs::create_dir_all(directory)?;
-    let mut sink = Running::start(load.sink_command(work, sink_port), &directory.join("sink"))?;
+    let mut sink = Running::start(load.sink_command(work, sink_port), directory, "sink")?;
+    sink.wait_for_port(sink_port)?;
     let relay = Relay::start(kind, &directory.join("relay"), listen, sink_port, more)?;
+    if work.warm_up > 0 {
+        let warm_up = load.source_command(Work { messages: work.warm_up, ..work }, listen);
+        Running::start(warm_up, directory, "warm-up")?.wait_for_success()?;
+        wait_for_deliveries(&relay, kind, work.warm_up)?;
+    }
     let before = relay.usage();
     let start = Instant::now();
-    let mut source = Running::start(load.source_command(work, listen), &directory.join("source"))?;
-    let accepted = source.wait_for_success("the source")?.duration_since(start);
-    let delivered = sink.wait_for_success("the sink")?.duration_since(start);
+    let mut source = Running::start(load.source_command(work, listen), directory, "source")?;
+    let accepted = source.wait_for_success()?.duration_since(start);
+    let delivered = sink.wait_for_success()?.duration_since(start);
     let after = relay.usage();
-    relay.stop()?;
+    let spool = relay.stop()?;
+    let (sent, taken) = match load {
+        Load::Loadgen(_) => (source.report()?, sink.report()?),
+        Load::PostfixTools(_) => (Value::Null, Value::Null),
+    };
+    check_account(load, work, &sent, &taken)?;
     let messages = work.messages as f64;
     Ok(Measured {
         cpu_us: (after.cpu_us - before.cpu_us) as f64 / messages,
-        accepted_per_s: messages / accepted.as_secs_f64(),
+        accepted_per_s: sent["messages_per_s"].as_f64().unwrap_or(messages / accepted.as_secs_f64()),
         delivered_per_s: messages / delivered.as_secs_f64(),
-        resident_mib: after.resident_bytes as f64 / f64::from(1 << 20),
-        reply_ms: load.reply_ms(&directory.join("source")),
+        resident_peak_mib: after.resident_peak_bytes as f64 / f64::from(1 << 20),
+        reply: latency(&sent["reply_latency"]),
+        response: work.rate.and_then(|_| latency(&sent["response_latency"])),
+        end_to_end: latency(&taken["latency"]),
+        spool,
+    })
+}
+
+/// Waits until the relay's log tells of so many deliveries. The bare loop keeps no log, and nothing but the last
+/// message of each session can be under way in it.
+fn wait_for_deliveries(relay: &Relay, kind: &Kind, deliveries: u64) -> io::Result<()> {
+    let start = Instant::now();
+    while !matches!(kind, Kind::BareLoop(_)) && (relay.deliveries_logged() as u64) < deliveries {
+        if start.elapsed() > PATIENCE {
+            return Err(io::Error::other(format!("{} does not deliver what it took", kind.name())));
+        }
+        std::thread::sleep(LOOK * 10);
+    }
+    Ok(())
+}
+
+/// The sink ends after as many deliveries as there are messages: if none came twice, each came once.
+fn check_account(load: &Load, work: Work, sent: &Value, taken: &Value) -> io::Result<()> {
+    let Load::Loadgen(_) = load else { return Ok(()) };
+    let count = |report: &Value, name: &str| report[name].as_u64();
+    let wrong = [
+        ("acknowledged", count(sent, "acknowledged"), work.messages),
+        ("refused", count(sent, "refused"), 0),
+        ("delivered", count(taken, "deliveries"), work.messages + work.warm_up),
+        ("delivered twice", count(taken, "duplicated"), 0),
+        ("damaged", count(taken, "damaged"), 0),
+        ("unidentified", count(taken, "unidentified"), 0),
+    ];
+    match wrong.iter().find(|(_, count, wanted)| *count != Some(*wanted)) {
+        None => Ok(()),
+        Some((what, count, wanted)) => Err(io::Error::other(format!("{what}: {count:?} and not {wanted}"))),
+    }
+}
+
+/// A summary of the generator's report.
+fn latency(summary: &Value) -> Option<Latency> {
+    let ms = |name: &str| Some(summary[name].as_f64()? / 1000.0);
+    Some(Latency {
+        mean_ms: ms("mean_us")?,
+        p50_ms: ms("p50_us")?,
+        p99_ms: ms("p99_us")?,
+        p999_ms: ms("p999_us")?,
     })
 }
 
 impl Load {
     fn sink_command(&self, work: Work, port: u16) -> Command {
         let address = format!("127.0.0.1:{port}");
+        let deliveries = (work.messages + work.warm_up).to_string();
         match self {
             Load::Loadgen(binary) => {
                 let mut command = Command::new(binary);
-                command.args(["sink", "--listen", &address, "--json"]);
-                command.args(["--deliveries", &work.messages.to_string()]);
+                command.args(["sink", "--listen", &address, "--json", "--deliveries", &deliveries]);
                 command
             }
             Load::PostfixTools(peers) => {
@@ -102,13 +199,14 @@ impl Load {
                     // It does not run as root.
                     command.args(["-u", "nobody"]);
                 }
-                command.args(["-M", &work.messages.to_string(), &address, "1024"]);
+                command.args(["-M", &deliveries, &address, "1024"]);
                 command
             }
         }
     }
 
-    fn source_command(&self, work: Work, port: u16) -> Command {
+    /// The source that does this work against a relay on that port.
+    pub fn source_command(&self, work: Work, port: u16) -> Command {
         let address = format!("127.0.0.1:{port}");
         let [sessions, messages, bytes] =
             [work.sessions, work.messages, work.bytes].map(|number| number.to_string());
@@ -117,14 +215,20 @@ impl Load {
                 let mut command = Command::new(binary);
                 command.args(["source", "--target", &address, "--json"]);
                 command.args(["--sessions", &sessions, "--messages", &messages, "--size", &bytes]);
-                if !work.kept {
-                    command.arg("--fresh");
+                match work.connections {
+                    Connections::KeptFourTrips => drop(command.args(["--pipelining", "off"])),
+                    Connections::KeptPipelined => {}
+                    Connections::Fresh => drop(command.arg("--fresh")),
+                }
+                if let Some(rate) = work.rate {
+                    command.args(["--rate", &rate.to_string()]);
                 }
                 command
             }
+            // It has no pipelining and no rate.
             Load::PostfixTools(peers) => {
                 let mut command = Command::new(peers.join("bin/smtp-source"));
-                if work.kept {
+                if work.connections != Connections::Fresh {
                     command.arg("-d");
                 }
                 command.args(["-s", &sessions, "-m", &messages, "-l", &bytes]);
@@ -133,82 +237,4 @@ impl Load {
             }
         }
     }
-
-    /// The generator's own report, in JSON on its standard output.
-    fn reply_ms(&self, output: &Path) -> Option<(f64, f64)> {
-        let Load::Loadgen(_) = self else { return None };
-        let report: Value = serde_json::from_slice(&fs::read(output).ok()?).ok()?;
-        let latency = &report["reply_latency"];
-        Some((latency["p50_us"].as_f64()? / 1000.0, latency["p99_us"].as_f64()? / 1000.0))
-    }
-}
-
-/// A child that is ended when dropped.
-struct Running {
-    child: Child,
-    output: PathBuf,
-}
-
-impl Running {
-    fn start(mut command: Command, output: &Path) -> io::Result<Running> {
-        let file = fs::File::create(output)?;
-        let errors = fs::File::create(output.with_extension("errors"))?;
-        let child = command.stdin(Stdio::null()).stdout(file).stderr(errors).spawn().map_err(|error| {
-            io::Error::new(error.kind(), format!("cannot run {}: {error}", command.get_program().display()))
-        })?;
-        Ok(Running { child, output: output.to_path_buf() })
-    }
-
-    /// When it ended, with status 0.
-    fn wait_for_success(&mut self, name: &str) -> io::Result<Instant> {
-        let start = Instant::now();
-        loop {
-            if let Some(status) = self.child.try_wait()? {
-                let now = Instant::now();
-                return if status.success() { Ok(now) } else { Err(self.failure(name, Some(status))) };
-            }
-            if start.elapsed() > PATIENCE {
-                return Err(self.failure(name, None));
-            }
-            std::thread::sleep(LOOK);
-        }
-    }
-
-    fn failure(&self, name: &str, status: Option<ExitStatus>) -> io::Error {
-        let how = status.map_or_else(
-            || format!("did not end within {PATIENCE:?}"),
-            |status| format!("ended with {status}"),
-        );
-        let errors = fs::read_to_string(self.output.with_extension("errors")).unwrap_or_default();
-        io::Error::other(format!("{name} {how}: {}", errors.trim()))
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // Fails only when it has ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// A port of 127.0.0.1 that nobody listens on now, outside the range of outgoing connections, so that nobody is
-/// given it before its server asks for it.
-fn free_port() -> io::Result<u16> {
-    let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
-    let low: u16 = range.split_whitespace().next().and_then(|number| number.parse().ok()).unwrap_or(32_768);
-    // A different place to begin for each call and process.
-    let begin = Instant::now().elapsed().subsec_nanos().wrapping_add(std::process::id().wrapping_mul(7919));
-    static NEXT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
-    // Relaxed: only that two calls differ matters.
-    let begin = begin.wrapping_add(NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed).wrapping_mul(101));
-    let (first, count) = (10_000, u32::from(low.max(11_000)) - 10_000);
-    for step in 0..count {
-        let offset = (begin.wrapping_add(step)) % count;
-        let port = u16::try_from(first + offset).unwrap_or(first as u16);
-        if TcpListener::bind(SocketAddrV4::new(Ipv4Addr::LOCALHOST, port)).is_ok() {
-            return Ok(port);
-        }
-    }
-    Err(io::Error::other("no port of 127.0.0.1 is free"))
 }

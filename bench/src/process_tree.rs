@@ -13,6 +13,8 @@ pub struct Usage {
     pub cpu_us: u64,
     /// Resident memory now, in bytes; pages that processes share count once for each.
     pub resident_bytes: u64,
+    /// The largest it has been (of several processes: the sum of the largest of each), in bytes.
+    pub resident_peak_bytes: u64,
     /// How many processes.
     pub processes: usize,
 }
@@ -31,6 +33,7 @@ pub fn usage(root: u32) -> Usage {
         if descends(pid, root, &stats) {
             usage.cpu_us += stat.ticks * 1_000_000 / rustix::param::clock_ticks_per_second();
             usage.resident_bytes += stat.resident_pages * rustix::param::page_size() as u64;
+            usage.resident_peak_bytes += resident_peak_bytes(pid);
             usage.processes += 1;
         }
     }
@@ -59,6 +62,14 @@ fn all_processes() -> HashMap<u32, Stat> {
         .collect()
 }
 
+/// 0 for a process that has just ended.
+fn resident_peak_bytes(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib = line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
+    kib.unwrap_or(0) * 1024
+}
+
 /// proc(5): pid (name) state parent …; utime, stime, cutime, cstime are fields 14 to 17, rss is field 24.
 fn parse(stat: &str) -> Option<Stat> {
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
@@ -76,6 +87,7 @@ mod tests {
     fn children_count_while_they_live_and_after() {
         let before = usage(std::process::id());
         assert!(before.processes >= 1 && before.resident_bytes > 0);
+        assert!(before.resident_peak_bytes >= before.resident_bytes / 2);
         let mut child =
             Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::null()).spawn().expect("cat can be run");
         assert_eq!(usage(std::process::id()).processes, before.processes + 1);

@@ -9,10 +9,18 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
+
 use crate::process_tree::{self, Usage};
 
 /// How long a relay may take to listen, or to end.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How often a condition is looked at again.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// What the log line of a delivery holds, in Postfix's words.
+const SENT: &[u8] = b"status=sent";
 
 /// What is measured.
 #[derive(Clone, Debug)]
@@ -21,6 +29,8 @@ pub enum Kind {
     Ringpost(PathBuf),
     /// Debian's Postfix, unpacked below that directory by `scripts/install-test-needs`.
     Postfix(PathBuf),
+    /// The reactor's example `bare_loop` at that path: receives and sends, with no queue, on one thread.
+    BareLoop(PathBuf),
 }
 
 impl Kind {
@@ -29,6 +39,7 @@ impl Kind {
         match self {
             Kind::Ringpost(_) => "Ringpost",
             Kind::Postfix(_) => "Postfix",
+            Kind::BareLoop(_) => "bare loop",
         }
     }
 }
@@ -37,7 +48,24 @@ impl Kind {
 #[derive(Debug)]
 pub struct Relay {
     child: Child,
-    log: PathBuf,
+    directory: PathBuf,
+    /// It writes `ringpost: ready` and, at its end, `figures.json`.
+    is_ringpost: bool,
+}
+
+/// What Ringpost says of its queue's disk, in `figures.json` at its end.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+pub struct SpoolFigures {
+    /// Group commits.
+    pub commits: f64,
+    /// Messages that they stored.
+    pub messages_stored: f64,
+    /// Messages in the queue.
+    pub queued: u64,
+    /// From a commit's submission to its completion, µs, on average.
+    pub commit_latency_us_mean: f64,
+    /// The same, 99th percentile: the upper bound of a histogram bucket that is 19% wide.
+    pub commit_latency_us_p99: f64,
 }
 
 impl Relay {
@@ -59,26 +87,47 @@ impl Relay {
             _ => {}
         }
         fs::create_dir_all(directory)?;
-        let log = directory.join("maillog");
         let mut command = match kind {
             Kind::Ringpost(binary) => ringpost(binary, directory, listen, sink, more)?,
             Kind::Postfix(peers) => postfix(peers, directory, listen, sink, more)?,
+            Kind::BareLoop(binary) => bare_loop(binary, listen, sink),
         };
         let printed = fs::File::create(directory.join("printed"))?;
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(printed);
-        let mut relay = Relay { child: command.spawn()?, log };
+        let child = command.spawn().map_err(|error| {
+            io::Error::new(error.kind(), format!("cannot run {}: {error}", command.get_program().display()))
+        })?;
+        let is_ringpost = matches!(kind, Kind::Ringpost(_));
+        let mut relay = Relay { child, directory: directory.to_path_buf(), is_ringpost };
         let address = SocketAddrV4::new(Ipv4Addr::LOCALHOST, listen);
         let start = Instant::now();
-        while TcpStream::connect(address).is_err() {
+        while !relay.is_ready(address) {
             let ended = relay.child.try_wait()?;
             if ended.is_some() || start.elapsed() > PATIENCE {
-                let printed = fs::read_to_string(directory.join("printed")).unwrap_or_default();
-                let name = kind.name();
+                let (name, printed) = (kind.name(), relay.printed());
                 return Err(io::Error::other(format!("{name} does not listen on {address}: {printed}")));
             }
-            std::thread::sleep(Duration::from_millis(20));
+            std::thread::sleep(LOOK);
         }
         Ok(relay)
+    }
+
+    fn is_ready(&self, address: SocketAddrV4) -> bool {
+        // The line is written once all shards listen; a connection could reach the first of them before.
+        (!self.is_ringpost || self.printed().lines().any(|line| line == "ringpost: ready"))
+            && TcpStream::connect(address).is_ok()
+    }
+
+    fn printed(&self) -> String {
+        fs::read_to_string(self.directory.join("printed")).unwrap_or_default()
+    }
+
+    /// How many deliveries its mail log tells of.
+    pub fn deliveries_logged(&self) -> usize {
+        let log = fs::read(self.log()).unwrap_or_default();
+        log.split(|&byte| byte == b'\n')
+            .filter(|line| line.windows(SENT.len()).any(|word| word == SENT))
+            .count()
     }
 
     /// What it and its children have used so far.
@@ -92,26 +141,36 @@ impl Relay {
     }
 
     /// Its mail log.
-    pub fn log(&self) -> &Path {
-        &self.log
+    pub fn log(&self) -> PathBuf {
+        self.directory.join("maillog")
     }
 
-    /// Ends it as its administrator would.
+    /// Ends it as its administrator would, and reads what Ringpost leaves behind about its spool.
     ///
     /// # Errors
-    /// When it does not end in time; it is killed then.
-    pub fn stop(mut self) -> io::Result<()> {
+    /// When it does not end in time; it is killed then. When Ringpost ends with an error, or leaves no figures.
+    pub fn stop(mut self) -> io::Result<Option<SpoolFigures>> {
         if let Some(pid) = rustix::process::Pid::from_raw(self.child.id().cast_signed()) {
             rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
         }
         let start = Instant::now();
-        while self.child.try_wait()?.is_none() {
+        let status = loop {
+            if let Some(status) = self.child.try_wait()? {
+                break status;
+            }
             if start.elapsed() > PATIENCE {
                 return Err(io::Error::other("the relay does not end on SIGTERM"));
             }
-            std::thread::sleep(Duration::from_millis(20));
+            std::thread::sleep(LOOK);
+        };
+        if !self.is_ringpost {
+            return Ok(None);
         }
-        Ok(())
+        if !status.success() {
+            return Err(io::Error::other(format!("Ringpost ended with {status}: {}", self.printed())));
+        }
+        let figures = fs::read(self.directory.join("queue/figures.json"))?;
+        Ok(Some(serde_json::from_slice(&figures)?))
     }
 }
 
@@ -171,6 +230,13 @@ fn ringpost(binary: &Path, directory: &Path, listen: u16, sink: u16, more: &[Str
     let mut command = Command::new(binary);
     command.arg("serve").arg("-c").arg(directory);
     Ok(command)
+}
+
+/// Pinned to the core that a relay of one shard has.
+fn bare_loop(binary: &Path, listen: u16, sink: u16) -> Command {
+    let mut command = Command::new(binary);
+    command.args([format!("127.0.0.1:{listen}"), format!("127.0.0.1:{sink}"), "0".to_owned()]);
+    command
 }
 
 /// A private Postfix: program files where they were unpacked; configuration, queue, data and log below `directory`.
