@@ -61,6 +61,18 @@ pub struct Relay {
     child: Child,
 }
 
+/// Refuses a target on which something answers already: a relay that is started could not listen there, and the mail
+/// would go to whoever does.
+///
+/// # Errors
+/// `Failure::Relay` with the address.
+pub fn refuse_taken(target: SocketAddr) -> Result<(), Failure> {
+    match TcpStream::connect(target) {
+        Ok(_) => Err(Failure::Relay(format!("something answers on {target} before the relay is started"))),
+        Err(_) => Ok(()),
+    }
+}
+
 impl Relay {
     /// Starts it.
     ///
@@ -317,5 +329,14 @@ mod tests {
         let error = ended.wait_until_greeting(([127, 0, 0, 1], 9).into(), deadline).expect_err("it ended");
         assert!(error.to_string().contains("ended at its start"), "{error}");
         assert!(Relay::start(&command(&["/nonexistent/relay"])).is_err());
+    }
+
+    #[test]
+    fn a_target_that_answers_is_refused() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let target = listener.local_addr().unwrap();
+        assert!(refuse_taken(target).is_err());
+        drop(listener);
+        assert!(refuse_taken(target).is_ok());
     }
 }

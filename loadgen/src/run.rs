@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use crate::Failure;
 use crate::account::{Account, Missing};
-use crate::relay_process::{Relay, RelayCommand, SpoolFigures, Usage, usage};
+use crate::relay_process::{Relay, RelayCommand, SpoolFigures, Usage, refuse_taken, usage};
 use crate::report::{SinkFigures, SourceFigures};
 use crate::sink::{Sink, SinkSettings};
 use crate::source::{Source, SourceSettings};
@@ -97,6 +97,7 @@ pub fn run(mut settings: RunSettings, stop: &AtomicBool) -> Result<RunReport, Fa
     let pid = match settings.relay {
         RelayChoice::Start(command) => {
             let command = command.with_addresses(sink.addresses()[0], settings.source.target);
+            refuse_taken(settings.source.target)?;
             let started = relay.insert(Relay::start(&command)?);
             started.wait_until_greeting(settings.source.target, Instant::now() + START_TIMEOUT)?;
             Some(started.pid())

@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use crate::Failure;
 use crate::account::{Account, Missing};
-use crate::relay_process::{Relay, RelayCommand};
+use crate::relay_process::{Relay, RelayCommand, refuse_taken};
 use crate::report::{SinkFigures, SourceFigures};
 use crate::run::{END_TIMEOUT, START_TIMEOUT, progress_bar};
 use crate::sink::{Sink, SinkSettings};
@@ -84,6 +84,7 @@ pub fn torture(
     let target = settings.source.target;
     let mut sink = Sink::start(settings.sink)?;
     let command = settings.relay.with_addresses(sink.addresses()[0], target);
+    refuse_taken(target)?;
     let mut random = fastrand::Rng::with_seed(settings.seed);
     let mut longest_start = Duration::ZERO;
     let mut start = |wait: bool| -> Result<Relay, Failure> {

@@ -75,6 +75,9 @@ pub fn report(config: &Config) -> Vec<ReportLine> {
         for (name, value) in &service.settings {
             let mut line = line(&view, name, value, service.place.clone());
             line.name = format!("{}/{}/{name}", service.name, service.kind.word());
+            if let (Verdict::Honoured(_), Some(reason)) = (&line.verdict, not_read_for(service, name)) {
+                line.verdict = Verdict::Refused(reason.into());
+            }
             lines.push(line);
         }
     }
@@ -95,6 +98,16 @@ pub fn refusals(config: &Config) -> Vec<ConfigError> {
         _ => None,
     });
     stopping.collect()
+}
+
+/// Why a setting that is honoured in `main.cf` is not read from this service's own line.
+fn not_read_for(service: &super::master_cf::Service, name: &str) -> Option<&'static str> {
+    let smtp = service.kind == ServiceType::Unix && service.name == "smtp";
+    match name {
+        "syslog_name" => Some("all services log under one syslog_name so far"),
+        _ if listener::protocol(service).is_some() || smtp => None,
+        _ => Some("only smtpd's and smtp's own settings are read so far"),
+    }
 }
 
 fn service_verdict(service: &super::master_cf::Service) -> Option<Verdict> {

@@ -15,6 +15,6 @@ parameters! {
         "The most sessions of clients on all shards; beyond it new ones wait to be accepted.";
     RINGPOST_SHARDS "ringpost_shards" Int(0, 1024) = "0", Honoured("start"),
         "How many shards run; 0 for one on each core.";
-    RINGPOST_SPOOL_SEGMENT_SIZE "ringpost_spool_segment_size" Int(1048576, 1073741824) = "67108864", Honoured("spool"),
+    RINGPOST_SPOOL_SEGMENT_SIZE "ringpost_spool_segment_size" Int(4194304, 1073741824) = "67108864", Honoured("spool"),
         "The size of a spool segment in bytes; bounds recovery time and the unit of recycling.";
 }
