@@ -59,6 +59,8 @@ pub(crate) struct State<F> {
     pub disk_bytes: u64,
     /// Segments that must be drained before any other is retired: they hold older copies of moved messages.
     pub must_drain: Vec<u32>,
+    /// Compaction is writing now: what it adds and what it lets die stirs no segment.
+    pub copying: bool,
     pub corrupt: Vec<Corrupt>,
     pub events: VecDeque<SpoolEvent>,
     pub counters: SpoolFigures,
@@ -97,6 +99,7 @@ impl<F> State<F> {
             room_missed: false,
             disk_bytes: 0,
             must_drain: Vec::new(),
+            copying: false,
             corrupt: Vec::new(),
             events: VecDeque::new(),
             counters: SpoolFigures::default(),
@@ -131,6 +134,7 @@ impl<F> State<F> {
                 "segment {number} has fewer live bytes than one record"
             );
             segment.live_bytes = segment.live_bytes.saturating_sub(bytes);
+            segment.stirred |= bytes > 0 && !self.copying;
             if segment.live_bytes == 0 && self.head != Some(number) {
                 self.upkeep.raise();
             }

@@ -150,7 +150,10 @@ impl<F> State<F> {
     /// Makes the prepared segment the head. `false` if none is prepared.
     pub fn roll(&mut self) -> bool {
         let Some(next) = self.next.take() else {
-            self.upkeep.raise();
+            // Compaction is part of upkeep: it would only wake itself, without end.
+            if !self.copying {
+                self.upkeep.raise();
+            }
             return false;
         };
         if let Some(head) = self.head.and_then(|head| self.segments.get_mut(&head)) {
@@ -247,6 +250,7 @@ impl<F> State<F> {
         let ticket = Rc::clone(&batch.ticket);
         let segment = self.segments.get_mut(&location.segment).expect("the head is a segment");
         segment.entries.push(*entry);
+        segment.stirred |= !self.copying;
         (location, ticket)
     }
 

@@ -1,8 +1,15 @@
 //! Compaction: copies what is live in a thin segment to the head, so that the segment can be retired.
 //!
 //! Receives: sealed segments with a small live share. Sends: copies, through the ordinary commits. Limits: a share of
-//! the disk's time ([`SpoolOptions::compaction_percent`](crate::SpoolOptions)), one segment at a time. On failure: the
-//! segment stays as it is; copies that were made are as good as the originals.
+//! the disk's time ([`SpoolOptions::compaction_percent`](crate::SpoolOptions)), one segment at a time, one commit's worth
+//! of messages in memory. On failure: the segment stays as it is; copies that were made are as good as the originals.
+//!
+//! Invariant: compaction comes to rest. It drains only segments that are *stirred*: something was written there by
+//! other hands than its own, or something there died by other hands. What compaction itself writes, replaces or moves
+//! stirs nothing ([`Copier`]), and a drained segment leaves the log, or is `Kept` and never drained again. So each
+//! drain that ends uses up at least one record or death that came from outside, whatever the room and however badly the copies
+//! packed: when callers, failures and retired segments (each of which ends tombstones, of which copying makes no
+//! more) cease, so do the drains. Segments in `must_drain` need not be stirred: they were when their drain began.
 
 use crate::{
     ChunkRef, Disk, LoadError,
@@ -17,10 +24,25 @@ use crate::{
     segment::{ENTRY_CHUNKED, ENTRY_COPY, Entry, Location, Phase, Segment, Trailer},
     spool::{Inner, Waiter},
 };
-use std::{io, rc::Rc, time::Duration};
+use bytes::Bytes;
+use foldhash::fast::FixedState;
+use hashbrown::HashSet;
+use std::{
+    cell::RefMut,
+    io,
+    ops::{Deref, DerefMut},
+    rc::Rc,
+    time::Duration,
+};
 
 /// How often a copy is tried again because the message changed while it was read.
 const CHANGES_MAX: u32 = 8;
+/// Bytes of chunks and tombstones copied between two rests: so many that they share their commits.
+const PACE_BYTES: u64 = 64 << 10;
+
+/// Records read before their copies are appended: so many that the padding of a commit is a few percent even of the
+/// smallest, so few that their buffers, of whole blocks each, add little to a commit's worth of memory.
+const GROUP_RECORDS_MAX: usize = 256;
 
 /// Why draining a segment stopped.
 enum Stop {
@@ -42,18 +64,19 @@ impl<D: Disk> Inner<D> {
         match self.drain(number).await {
             Ok(kept) => {
                 if self.barrier(Waiter::Upkeep).await.is_err() {
-                    return Ok(true);
+                    // The failure raises `upkeep`, if there is anything to do about it.
+                    return Ok(false);
                 }
-                self.let_go(number, kept).await?;
-                Ok(true)
+                Ok(self.let_go(number, kept).await)
             }
             Err(Stop::Later) => Ok(false),
             Err(Stop::Io(error)) => Err(error),
         }
     }
 
-    /// A drained segment leaves the log: retired, or cut down to its damaged messages.
-    async fn let_go(&self, number: u32, kept: Vec<u64>) -> io::Result<()> {
+    /// A drained segment leaves the log: retired, or cut down to its damaged messages. `false` if there is no place
+    /// for the cut now.
+    async fn let_go(&self, number: u32, kept: Vec<u64>) -> bool {
         let pinned = self.state.borrow().segments.get(&number).is_some_and(|segment| segment.pinned);
         if kept.is_empty() && !pinned {
             // The upkeep loop retires it: it is dead now, unless it is being read.
@@ -61,27 +84,35 @@ impl<D: Disk> Inner<D> {
             if !state.must_drain.contains(&number) {
                 state.must_drain.push(number);
             }
-            return Ok(());
+            return true;
         }
         let cut = Cut { segment: number, end: 0, keep: kept };
         {
-            let mut state = self.state.borrow_mut();
+            let mut state = self.copier();
             if !state.place(cut.payload_bytes(), Writer::Urgent) {
-                return Ok(());
+                return false;
             }
             if let Some(segment) = state.segments.get_mut(&number) {
                 segment.cut = Some(cut.clone());
             }
             state.append_cut(&cut);
         }
-        if self.barrier(Waiter::Upkeep).await.is_ok() {
-            let mut state = self.state.borrow_mut();
-            state.must_drain.retain(|&other| other != number);
-            if let Some(segment) = state.segments.get_mut(&number) {
-                segment.phase = Phase::Kept;
-            }
+        if self.barrier(Waiter::Upkeep).await.is_err() {
+            return false;
         }
-        Ok(())
+        let mut state = self.state.borrow_mut();
+        state.must_drain.retain(|&other| other != number);
+        if let Some(segment) = state.segments.get_mut(&number) {
+            segment.phase = Phase::Kept;
+        }
+        true
+    }
+
+    /// The state, for what compaction does itself.
+    fn copier(&self) -> Copier<'_, D::File> {
+        let mut state = self.state.borrow_mut();
+        state.copying = true;
+        Copier(state)
     }
 
     /// Copies everything live out of a segment. Returns the damaged messages that stay in it.
@@ -94,36 +125,88 @@ impl<D: Disk> Inner<D> {
                 state.must_drain.push(number);
             }
         }
-        let mut kept: Vec<u64> = Vec::new();
-        for entry in entries {
+        let (messages, others): (Vec<Entry>, Vec<Entry>) =
+            entries.into_iter().partition(|entry| entry.kind == Kind::Message);
+        let (chains, others): (Vec<Entry>, Vec<Entry>) = others.into_iter().partition(|entry| {
+            matches!(entry.kind, Kind::Outcome | Kind::Retry | Kind::Hold | Kind::Release)
+        });
+        let mut kept: Vec<u64> = self.move_messages(number, messages).await?;
+        self.move_chains(number, &chains, &mut kept).await?;
+        let mut paced_ns = self.disk.now_ns();
+        let mut unpaced_bytes = 0;
+        for entry in others {
+            if self.state.borrow().closing {
+                return Err(Stop::Later);
+            }
+            let id = MessageId::from_bits(entry.id);
+            let copied = match entry.kind {
+                Kind::Chunk => self.move_chunks(id, number).await?,
+                Kind::Remove | Kind::Cut => self.move_grave(number, &entry).await?,
+                // Moved above, or not to be moved.
+                _ => Moved::Nothing,
+            };
+            unpaced_bytes += self.count_moved(copied, entry.id, &mut kept);
+            if unpaced_bytes >= PACE_BYTES {
+                self.pace(paced_ns).await;
+                paced_ns = self.disk.now_ns();
+                unpaced_bytes = 0;
+            }
+        }
+        Ok(kept)
+    }
+
+    /// Moves the Message records of a segment. A commit's worth is read first and then appended without waiting in
+    /// between: commits are padded to whole blocks, so that copies made one by one would gain no room.
+    async fn move_messages(&self, number: u32, messages: Vec<Entry>) -> Result<Vec<u64>, Stop> {
+        let group_bytes_max = self.state.borrow().payload_bytes_max() as u64;
+        let mut kept = Vec::new();
+        let mut messages = messages.into_iter().peekable();
+        while messages.peek().is_some() {
             if self.state.borrow().closing {
                 return Err(Stop::Later);
             }
             let started_ns = self.disk.now_ns();
-            let id = MessageId::from_bits(entry.id);
-            let copied = match entry.kind {
-                Kind::Message => self.move_message(id, number, &entry).await?,
-                Kind::Outcome | Kind::Retry | Kind::Hold | Kind::Release => {
-                    self.move_chain(id, number).await?
-                }
-                Kind::Chunk => self.move_chunks(id, number).await?,
-                Kind::Remove | Kind::Cut => self.move_grave(number, &entry).await?,
-                Kind::Seal | Kind::Commit => Moved::Nothing,
-            };
-            match copied {
-                Moved::Nothing => {}
-                Moved::Bytes(bytes) => {
-                    self.state.borrow_mut().counters.compacted_bytes += bytes;
-                    self.pace(started_ns).await;
-                }
-                Moved::Stays => {
-                    if !kept.contains(&entry.id) {
-                        kept.push(entry.id);
+            let mut group = Vec::new();
+            let mut bytes = 0;
+            while group.len() < GROUP_RECORDS_MAX
+                && let Some(entry) =
+                    messages.next_if(|entry| bytes == 0 || bytes + entry.frame_bytes() <= group_bytes_max)
+            {
+                match self.read_message(number, &entry).await? {
+                    Ok(frame) => {
+                        bytes += entry.frame_bytes();
+                        group.push((entry, frame));
+                    }
+                    Err(moved) => {
+                        self.count_moved(moved, entry.id, &mut kept);
                     }
                 }
             }
+            for (entry, frame) in group {
+                let from = Location { segment: number, eighth: entry.eighth };
+                let moved = self.copy_message(MessageId::from_bits(entry.id), from, &frame, None).await?;
+                self.count_moved(moved, entry.id, &mut kept);
+            }
+            self.pace(started_ns).await;
         }
         Ok(kept)
+    }
+
+    /// Counts what moving one frame came to. Returns the bytes that were copied.
+    fn count_moved(&self, moved: Moved, id: u64, kept: &mut Vec<u64>) -> u64 {
+        match moved {
+            Moved::Nothing => 0,
+            Moved::Bytes(bytes) => {
+                self.state.borrow_mut().counters.compacted_bytes += bytes;
+                bytes
+            }
+            Moved::Stays => {
+                if !kept.contains(&id) {
+                    kept.push(id);
+                }
+                0
+            }
+        }
     }
 
     /// Waits so long that copying takes no more than its share of the time; not when room is short.
@@ -168,7 +251,7 @@ impl<D: Disk> Inner<D> {
     async fn wait_for_place(&self, payload: usize) -> Result<(), Stop> {
         loop {
             let (room, seen) = {
-                let mut state = self.state.borrow_mut();
+                let mut state = self.copier();
                 if state.closing || state.head.is_none() {
                     return Err(Stop::Later);
                 }
@@ -203,17 +286,16 @@ impl<D: Disk> Inner<D> {
         }
     }
 
-    async fn move_message(&self, id: MessageId, number: u32, entry: &Entry) -> Result<Moved, Stop> {
+    /// Reads a Message record that is to be moved, or says why it is not.
+    async fn read_message(&self, number: u32, entry: &Entry) -> Result<Result<FrameRead, Moved>, Stop> {
+        let id = MessageId::from_bits(entry.id);
         let here = Location { segment: number, eighth: entry.eighth };
         match self.state.borrow().index.find(id) {
-            Some(known) if known.message == here && known.corrupt() => return Ok(Moved::Stays),
+            Some(known) if known.message == here && known.corrupt() => return Ok(Err(Moved::Stays)),
             Some(known) if known.message == here => {}
-            _ => return Ok(Moved::Nothing),
+            _ => return Ok(Err(Moved::Nothing)),
         }
-        let Some(frame) = self.read_for_move(id, here, Some(entry.length)).await? else {
-            return Ok(Moved::Stays);
-        };
-        self.copy_message(id, here, &frame, None).await
+        Ok(self.read_for_move(id, here, Some(entry.length)).await?.ok_or(Moved::Stays))
     }
 
     /// Copies a Message record to the head, with other chunks if they have moved.
@@ -227,7 +309,7 @@ impl<D: Disk> Inner<D> {
         let payload = frame.payload();
         let Some(head) = MessageHead::read(payload) else { return Ok(Moved::Stays) };
         self.wait_for_place(payload.len()).await?;
-        let mut state = self.state.borrow_mut();
+        let mut state = self.copier();
         let Some(known) = state.index.find(id).filter(|known| known.message == from) else {
             return Ok(Moved::Nothing);
         };
@@ -247,44 +329,95 @@ impl<D: Disk> Inner<D> {
         Ok(Moved::Bytes(copy.frame_bytes()))
     }
 
-    /// Writes a message's notes again as one Retry, if any of them lies in the segment.
-    async fn move_chain(&self, id: MessageId, number: u32) -> Result<Moved, Stop> {
+    /// Moves the notes of messages, read and appended in groups as messages are.
+    async fn move_chains(&self, number: u32, chains: &[Entry], kept: &mut Vec<u64>) -> Result<(), Stop> {
+        let group_bytes_max = self.state.borrow().payload_bytes_max();
+        let mut seen: HashSet<u64, FixedState> = HashSet::default();
+        let mut ids = chains.iter().map(|entry| entry.id).filter(|&id| seen.insert(id)).peekable();
+        while ids.peek().is_some() {
+            if self.state.borrow().closing {
+                return Err(Stop::Later);
+            }
+            let started_ns = self.disk.now_ns();
+            let mut group = Vec::new();
+            let mut bytes = 0;
+            while bytes < group_bytes_max / 2
+                && group.len() < GROUP_RECORDS_MAX
+                && let Some(id) = ids.next()
+            {
+                match self.notes_to_move(MessageId::from_bits(id), number).await? {
+                    Ok(notes) => {
+                        bytes += notes.payload_bytes();
+                        group.push((id, notes));
+                    }
+                    Err(moved) => {
+                        self.count_moved(moved, id, kept);
+                    }
+                }
+            }
+            for (id, notes) in group {
+                let moved = self.move_chain(MessageId::from_bits(id), number, notes).await?;
+                self.count_moved(moved, id, kept);
+            }
+            self.pace(started_ns).await;
+        }
+        Ok(())
+    }
+
+    /// Reads a message's notes if any of them lies in the segment, or says why they are not moved.
+    async fn notes_to_move(&self, id: MessageId, number: u32) -> Result<Result<Notes, Moved>, Stop> {
         for _ in 0..CHANGES_MAX {
-            let note = {
+            let newest = {
                 let state = self.state.borrow();
-                let Some(known) = state.index.find(id) else { return Ok(Moved::Nothing) };
+                let Some(known) = state.index.find(id) else { return Ok(Err(Moved::Nothing)) };
                 if !state.chain_touches(id, number) {
-                    return Ok(Moved::Nothing);
+                    return Ok(Err(Moved::Nothing));
                 }
                 if known.corrupt() {
-                    return Ok(Moved::Stays);
+                    return Ok(Err(Moved::Stays));
                 }
                 known.note
             };
-            if !self.settled(note).await? {
+            if !self.settled(newest).await? {
                 continue;
             }
-            let notes = match self.read_chain(id, note).await {
-                Ok(Some(notes)) => notes,
+            let texts = match self.read_chain(id, newest).await {
+                Ok(Some(texts)) => texts,
                 Ok(None) => continue,
-                Err(LoadError::Corrupt(_)) => return Ok(Moved::Stays),
-                Err(LoadError::Unknown(_)) => return Ok(Moved::Nothing),
-                Err(LoadError::Failed(_)) => return Ok(Moved::Stays),
+                Err(LoadError::Corrupt(_)) => return Ok(Err(Moved::Stays)),
+                Err(LoadError::Unknown(_)) => return Ok(Err(Moved::Nothing)),
+                Err(LoadError::Failed(_)) => return Ok(Err(Moved::Stays)),
             };
-            let payload = CHAIN_HEAD_BYTES + notes.iter().map(|note| note.len() + 4).sum::<usize>();
-            if payload > self.state.borrow().payload_bytes_max() {
+            let notes = Notes { newest, texts };
+            if notes.payload_bytes() > self.state.borrow().payload_bytes_max() {
                 // Together they are too long for one record.
-                return Ok(Moved::Stays);
+                return Ok(Err(Moved::Stays));
             }
+            return Ok(Ok(notes));
+        }
+        Err(Stop::Later)
+    }
+
+    /// Writes a message's notes again as one Retry; reads them again if others were added meanwhile.
+    async fn move_chain(&self, id: MessageId, number: u32, mut notes: Notes) -> Result<Moved, Stop> {
+        for _ in 0..CHANGES_MAX {
+            let payload = notes.payload_bytes();
             self.wait_for_place(payload).await?;
-            let mut state = self.state.borrow_mut();
-            match state.index.find(id) {
-                None => return Ok(Moved::Nothing),
-                Some(known) if known.note != note => continue,
-                Some(_) => {}
+            {
+                let mut state = self.copier();
+                match state.index.find(id) {
+                    None => return Ok(Moved::Nothing),
+                    Some(known) if known.note != notes.newest => {}
+                    Some(_) => {
+                        state.append_chain(Kind::Retry, id, &notes.texts);
+                        return Ok(Moved::Bytes((FRAME_HEADER_BYTES + payload) as u64));
+                    }
+                }
             }
-            state.append_chain(Kind::Retry, id, &notes);
-            return Ok(Moved::Bytes((FRAME_HEADER_BYTES + payload) as u64));
+            notes = match self.notes_to_move(id, number).await? {
+                Ok(notes) => notes,
+                Err(moved) => return Ok(moved),
+            };
         }
         Err(Stop::Later)
     }
@@ -346,28 +479,28 @@ impl<D: Disk> Inner<D> {
                     copies.push(copy);
                 }
                 Ok(None) => {
-                    self.state.borrow_mut().abandon(&copies);
+                    self.copier().abandon(&copies);
                     return Ok(Moved::Stays);
                 }
                 Err(stop) => {
-                    self.state.borrow_mut().abandon(&copies);
+                    self.copier().abandon(&copies);
                     return Err(stop);
                 }
             }
         }
         // The copies must be durable before a record names them.
         if self.barrier(Waiter::Upkeep).await.is_err() {
-            self.state.borrow_mut().abandon(&copies);
+            self.copier().abandon(&copies);
             return Err(Stop::Later);
         }
         let moved = match self.copy_message(id, from, &frame, Some(&chunks)).await {
             Ok(Moved::Bytes(more)) => more,
             Ok(other) => {
-                self.state.borrow_mut().abandon(&copies);
+                self.copier().abandon(&copies);
                 return Ok(other);
             }
             Err(stop) => {
-                self.state.borrow_mut().abandon(&copies);
+                self.copier().abandon(&copies);
                 return Err(stop);
             }
         };
@@ -386,7 +519,7 @@ impl<D: Disk> Inner<D> {
     ) -> Result<(), Stop> {
         loop {
             let (progress, seen) = {
-                let mut state = self.state.borrow_mut();
+                let mut state = self.copier();
                 match state.index.find(id).map(|known| known.message) {
                     None => {
                         state.abandon(&copies);
@@ -404,7 +537,7 @@ impl<D: Disk> Inner<D> {
             };
             progress.after(seen).await;
         }
-        let mut state = self.state.borrow_mut();
+        let mut state = self.copier();
         let Some(sprawl) = state.index.sprawls.get_mut(&id) else {
             state.abandon(&copies);
             return Ok(());
@@ -433,7 +566,7 @@ impl<D: Disk> Inner<D> {
             return Ok(None);
         };
         self.wait_for_place(frame.payload().len()).await?;
-        let mut state = self.state.borrow_mut();
+        let mut state = self.copier();
         let mut entry = blank_entry(Kind::Chunk, chunk.id.bits());
         let (location, _) = state.append(&mut entry, |out| out.extend_from_slice(frame.payload()));
         if let Some(segment) = state.segments.get_mut(&location.segment) {
@@ -451,15 +584,51 @@ impl<D: Disk> Inner<D> {
         }
         if entry.kind == Kind::Remove {
             self.wait_for_place(record::REMOVE_BYTES).await?;
-            self.state.borrow_mut().append_remove(MessageId::from_bits(entry.id), target);
+            self.copier().append_remove(MessageId::from_bits(entry.id), target);
         } else {
             let cut = self.state.borrow().segments.get(&target).and_then(|about| about.cut.clone());
             let Some(cut) = cut else { return Ok(Moved::Nothing) };
             self.wait_for_place(cut.payload_bytes()).await?;
-            self.state.borrow_mut().append_cut(&cut);
+            self.copier().append_cut(&cut);
         }
-        self.state.borrow_mut().unbury_moved(number, target, entry.frame_bytes());
+        self.copier().unbury_moved(number, target, entry.frame_bytes());
         Ok(Moved::Bytes(entry.frame_bytes()))
+    }
+}
+
+/// The state while compaction changes it: no segment is stirred.
+struct Copier<'a, F>(RefMut<'a, State<F>>);
+
+impl<F> Deref for Copier<'_, F> {
+    type Target = State<F>;
+
+    fn deref(&self) -> &State<F> {
+        &self.0
+    }
+}
+
+impl<F> DerefMut for Copier<'_, F> {
+    fn deref_mut(&mut self) -> &mut State<F> {
+        &mut self.0
+    }
+}
+
+impl<F> Drop for Copier<'_, F> {
+    fn drop(&mut self) {
+        self.0.copying = false;
+    }
+}
+
+/// The notes of one message.
+struct Notes {
+    /// The newest when they were read.
+    newest: Location,
+    texts: Vec<Bytes>,
+}
+
+impl Notes {
+    fn payload_bytes(&self) -> usize {
+        CHAIN_HEAD_BYTES + self.texts.iter().map(|text| text.len() + 4).sum::<usize>()
     }
 }
 
@@ -501,6 +670,8 @@ impl<F> State<F> {
             .iter()
             .filter(|&(&number, segment)| {
                 can(number)
+                    && segment.stirred
+                    && self.has_room_to_copy(segment.live_bytes)
                     && !segment.pinned
                     && segment.live_bytes * 100 < segment.header.segment_bytes * percent
             })

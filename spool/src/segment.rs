@@ -305,6 +305,8 @@ pub(crate) struct Segment<F> {
     pub readers: u32,
     /// Damage that could not be given to a message: the segment is left alone.
     pub pinned: bool,
+    /// Compaction may gain something here: it holds what compaction did not write, or something in it has died.
+    pub stirred: bool,
     /// The Cut about this segment that stands, or will stand, in another one.
     pub cut: Option<Cut>,
     /// Frames so far, while not sealed.
@@ -331,6 +333,8 @@ impl<F> Segment<F> {
             unattached: 0,
             readers: 0,
             pinned: false,
+            // Of a segment found at opening nobody knows how tightly it was written.
+            stirred: phase != Phase::Head,
             cut: None,
             entries: Vec::new(),
             end: FRAMES_START,

@@ -335,16 +335,27 @@ impl<F> State<F> {
         by_limit.min(by_disk)
     }
 
-    /// Whether that much more mail leaves one segment for records about queued messages and for compaction.
-    pub fn has_room(&self, bytes: u64) -> bool {
+    /// Bytes that can still be written, without compaction.
+    fn room_bytes(&self) -> u64 {
         let head =
             self.options.segment_bytes.saturating_sub(self.head_offset + self.options.segment_bytes / 32);
         let open = self.pending.back().map_or(0, |batch| batch.buffer.len() as u64);
         let fresh = u64::from(self.next.is_some())
             .saturating_add(self.spares.len() as u64)
             .saturating_add(self.segments_left());
-        let room = head.saturating_sub(open).saturating_add(fresh.saturating_mul(self.usable_bytes()));
-        room >= bytes.saturating_add(self.usable_bytes())
+        head.saturating_sub(open).saturating_add(fresh.saturating_mul(self.usable_bytes()))
+    }
+
+    /// Whether that much more mail leaves one segment for records about queued messages and for compaction.
+    pub fn has_room(&self, bytes: u64) -> bool {
+        self.room_bytes() >= bytes.saturating_add(self.usable_bytes())
+    }
+
+    /// Whether that much can be copied to the head before anything is retired. An eighth more for the padding of
+    /// commits, and an eighth of a segment for records about queued messages meanwhile: a drain that had to stop for
+    /// want of room would keep every other segment from being retired.
+    pub fn has_room_to_copy(&self, bytes: u64) -> bool {
+        self.room_bytes() >= bytes.saturating_add(bytes / 8).saturating_add(self.options.segment_bytes / 8)
     }
 
     pub fn status(&self) -> SpoolState {

@@ -86,8 +86,7 @@ impl DiskFile for ReactorFile {
     }
 
     async fn zero_fill(&self, bytes: u64) -> io::Result<()> {
-        self.file.zero_fill(bytes).await?;
-        self.file.sync_data().await
+        self.file.zero_fill(bytes).await
     }
 
     fn bytes(&self) -> io::Result<u64> {
