@@ -3,7 +3,7 @@
 //! Receives: lines, from every service of the shard; their text is made by `ringpost_core::logline`.
 //! Sends:    whole batches of lines to `maillog_file` by one appending write, which keeps lines of shards apart.
 //! Owns:     the buffer and the file.
-//! Limits:   [`BUFFER_BYTES_MAX`]; a batch waits at most [`BATCH_WAIT`].
+//! Limits:   `BUFFER_BYTES_MAX`; a batch waits at most `BATCH_WAIT`.
 //! On failure: lines that find the buffer full are lost and counted, and the loss is logged once there is room; a
 //!           write error is told on standard error and those lines count as lost. Mail goes on.
 

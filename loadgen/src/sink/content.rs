@@ -2,7 +2,7 @@
 //! bounce says.
 //!
 //! Memory: nothing of the body is kept, but for messages from the null sender, of which
-//! [`NOTICE_BYTES_MAX`](super::session::NOTICE_BYTES_MAX) are, because they may be bounces.
+//! [`NOTICE_BYTES_MAX`] are, because they may be bounces.
 
 use memchr::memmem;
 
