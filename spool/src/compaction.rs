@@ -7,26 +7,27 @@
 //! Invariant: compaction comes to rest. It drains only segments that are *stirred*: something was written there by
 //! other hands than its own, or something there died by other hands. What compaction itself writes, replaces or moves
 //! stirs nothing ([`Copier`]), and a drained segment leaves the log, or is `Kept` and never drained again. So each
-//! drain that ends uses up at least one record or death that came from outside, whatever the room and however badly the copies
-//! packed: when callers, failures and retired segments (each of which ends tombstones, of which copying makes no
-//! more) cease, so do the drains. Segments in `must_drain` need not be stirred: they were when their drain began.
+//! finished drain uses up at least one record or death that came from outside, whatever the room and however badly the
+//! copies packed: when callers, failures and retired segments (each of which ends tombstones, of which copying makes
+//! no more) cease, so do the drains. A drain that stops half-way stays in `must_drain`; what it copied is no longer
+//! live in its segment and is not copied again when it goes on.
+
+mod chains;
+mod chunks;
 
 use crate::{
     ChunkRef, Disk, LoadError,
     account::State,
     append::{Writer, blank_entry},
     disk::{AlignedBuffer, DiskFile},
-    frame::{FRAME_HEADER_BYTES, Kind},
+    frame::Kind,
     load::{FrameRead, ReadError},
     message::MessageId,
-    record::{self, CHAIN_HEAD_BYTES, Cut, MessageHead, STATE_HELD},
+    record::{self, Cut, MessageHead, STATE_HELD},
     scan,
     segment::{ENTRY_CHUNKED, ENTRY_COPY, Entry, Location, Phase, Segment, Trailer},
     spool::{Inner, Waiter},
 };
-use bytes::Bytes;
-use foldhash::fast::FixedState;
-use hashbrown::HashSet;
 use std::{
     cell::RefMut,
     io,
@@ -329,99 +330,6 @@ impl<D: Disk> Inner<D> {
         Ok(Moved::Bytes(copy.frame_bytes()))
     }
 
-    /// Moves the notes of messages, read and appended in groups as messages are.
-    async fn move_chains(&self, number: u32, chains: &[Entry], kept: &mut Vec<u64>) -> Result<(), Stop> {
-        let group_bytes_max = self.state.borrow().payload_bytes_max();
-        let mut seen: HashSet<u64, FixedState> = HashSet::default();
-        let mut ids = chains.iter().map(|entry| entry.id).filter(|&id| seen.insert(id)).peekable();
-        while ids.peek().is_some() {
-            if self.state.borrow().closing {
-                return Err(Stop::Later);
-            }
-            let started_ns = self.disk.now_ns();
-            let mut group = Vec::new();
-            let mut bytes = 0;
-            while bytes < group_bytes_max / 2
-                && group.len() < GROUP_RECORDS_MAX
-                && let Some(id) = ids.next()
-            {
-                match self.notes_to_move(MessageId::from_bits(id), number).await? {
-                    Ok(notes) => {
-                        bytes += notes.payload_bytes();
-                        group.push((id, notes));
-                    }
-                    Err(moved) => {
-                        self.count_moved(moved, id, kept);
-                    }
-                }
-            }
-            for (id, notes) in group {
-                let moved = self.move_chain(MessageId::from_bits(id), number, notes).await?;
-                self.count_moved(moved, id, kept);
-            }
-            self.pace(started_ns).await;
-        }
-        Ok(())
-    }
-
-    /// Reads a message's notes if any of them lies in the segment, or says why they are not moved.
-    async fn notes_to_move(&self, id: MessageId, number: u32) -> Result<Result<Notes, Moved>, Stop> {
-        for _ in 0..CHANGES_MAX {
-            let newest = {
-                let state = self.state.borrow();
-                let Some(known) = state.index.find(id) else { return Ok(Err(Moved::Nothing)) };
-                if !state.chain_touches(id, number) {
-                    return Ok(Err(Moved::Nothing));
-                }
-                if known.corrupt() {
-                    return Ok(Err(Moved::Stays));
-                }
-                known.note
-            };
-            if !self.settled(newest).await? {
-                continue;
-            }
-            let texts = match self.read_chain(id, newest).await {
-                Ok(Some(texts)) => texts,
-                Ok(None) => continue,
-                Err(LoadError::Corrupt(_)) => return Ok(Err(Moved::Stays)),
-                Err(LoadError::Unknown(_)) => return Ok(Err(Moved::Nothing)),
-                Err(LoadError::Failed(_)) => return Ok(Err(Moved::Stays)),
-            };
-            let notes = Notes { newest, texts };
-            if notes.payload_bytes() > self.state.borrow().payload_bytes_max() {
-                // Together they are too long for one record.
-                return Ok(Err(Moved::Stays));
-            }
-            return Ok(Ok(notes));
-        }
-        Err(Stop::Later)
-    }
-
-    /// Writes a message's notes again as one Retry; reads them again if others were added meanwhile.
-    async fn move_chain(&self, id: MessageId, number: u32, mut notes: Notes) -> Result<Moved, Stop> {
-        for _ in 0..CHANGES_MAX {
-            let payload = notes.payload_bytes();
-            self.wait_for_place(payload).await?;
-            {
-                let mut state = self.copier();
-                match state.index.find(id) {
-                    None => return Ok(Moved::Nothing),
-                    Some(known) if known.note != notes.newest => {}
-                    Some(_) => {
-                        state.append_chain(Kind::Retry, id, &notes.texts);
-                        return Ok(Moved::Bytes((FRAME_HEADER_BYTES + payload) as u64));
-                    }
-                }
-            }
-            notes = match self.notes_to_move(id, number).await? {
-                Ok(notes) => notes,
-                Err(moved) => return Ok(moved),
-            };
-        }
-        Err(Stop::Later)
-    }
-
     /// Waits until a record is durable, so that it can be read. `false` if its commit failed: it is elsewhere now.
     async fn settled(&self, location: Location) -> Result<bool, Stop> {
         loop {
@@ -441,139 +349,6 @@ impl<D: Disk> Inner<D> {
             };
             progress.after(seen).await;
         }
-    }
-
-    /// Moves all of a message's chunks that lie in the segment, and then its Message record, which names them.
-    async fn move_chunks(&self, id: MessageId, number: u32) -> Result<Moved, Stop> {
-        let (from, length) = {
-            let state = self.state.borrow();
-            let Some(known) = state.index.find(id) else { return Ok(Moved::Nothing) };
-            let here = state
-                .index
-                .sprawls
-                .get(&id)
-                .is_some_and(|sprawl| sprawl.chunks.iter().any(|extent| extent.segment == number));
-            if !here {
-                return Ok(Moved::Nothing);
-            }
-            if known.corrupt() {
-                return Ok(Moved::Stays);
-            }
-            (known.message, known.length)
-        };
-        if !self.settled(from).await? {
-            return Err(Stop::Later);
-        }
-        let Some(frame) = self.read_for_move(id, from, Some(length)).await? else { return Ok(Moved::Stays) };
-        let chunks = MessageHead::read(frame.payload()).and_then(|head| head.chunks(id, frame.payload()));
-        let Some(mut chunks) = chunks else {
-            return Err(Stop::Later);
-        };
-        let mut bytes = 0;
-        let mut copies: Vec<ChunkRef> = Vec::new();
-        for chunk in chunks.iter_mut().filter(|chunk| chunk.location.segment == number) {
-            match self.copy_chunk(chunk).await {
-                Ok(Some(copy)) => {
-                    bytes += crate::account::chunk_frame_bytes(&copy);
-                    chunk.location = copy.location;
-                    copies.push(copy);
-                }
-                Ok(None) => {
-                    self.copier().abandon(&copies);
-                    return Ok(Moved::Stays);
-                }
-                Err(stop) => {
-                    self.copier().abandon(&copies);
-                    return Err(stop);
-                }
-            }
-        }
-        // The copies must be durable before a record names them.
-        if self.barrier(Waiter::Upkeep).await.is_err() {
-            self.copier().abandon(&copies);
-            return Err(Stop::Later);
-        }
-        let moved = match self.copy_message(id, from, &frame, Some(&chunks)).await {
-            Ok(Moved::Bytes(more)) => more,
-            Ok(other) => {
-                self.copier().abandon(&copies);
-                return Ok(other);
-            }
-            Err(stop) => {
-                self.copier().abandon(&copies);
-                return Err(stop);
-            }
-        };
-        self.hand_over(id, from, &chunks, copies).await?;
-        Ok(Moved::Bytes(bytes + moved))
-    }
-
-    /// The new Message record is in the open commit. Once it is durable the old chunks are dead; if it fails, the
-    /// new ones are. Which of the two it was, the index says: another commit's failure proves nothing.
-    async fn hand_over(
-        &self,
-        id: MessageId,
-        from: Location,
-        chunks: &[ChunkRef],
-        copies: Vec<ChunkRef>,
-    ) -> Result<(), Stop> {
-        loop {
-            let (progress, seen) = {
-                let mut state = self.copier();
-                match state.index.find(id).map(|known| known.message) {
-                    None => {
-                        state.abandon(&copies);
-                        return Ok(());
-                    }
-                    Some(message) if message == from => {
-                        state.abandon(&copies);
-                        return Err(Stop::Later);
-                    }
-                    Some(message) if state.is_settled(message) == Some(true) => break,
-                    Some(_) if state.commits_ended => return Err(Stop::Later),
-                    Some(_) => {}
-                }
-                (Rc::clone(&state.progress), state.progress.seen())
-            };
-            progress.after(seen).await;
-        }
-        let mut state = self.copier();
-        let Some(sprawl) = state.index.sprawls.get_mut(&id) else {
-            state.abandon(&copies);
-            return Ok(());
-        };
-        for extent in std::mem::take(&mut sprawl.chunks) {
-            state.live_sub(extent.segment, extent.bytes);
-        }
-        // The chunks that stayed are counted again; the copies were counted when they were written.
-        for chunk in chunks {
-            if copies.iter().all(|copy| copy.location != chunk.location) {
-                state.live_add(chunk.location.segment, crate::account::chunk_frame_bytes(chunk));
-            }
-        }
-        for copy in &copies {
-            if let Some(segment) = state.segments.get_mut(&copy.location.segment) {
-                segment.unattached = segment.unattached.saturating_sub(1);
-            }
-        }
-        state.set_chunk_extents(id, chunks);
-        Ok(())
-    }
-
-    /// Copies one chunk to the head. `None` if it is damaged.
-    async fn copy_chunk(&self, chunk: &ChunkRef) -> Result<Option<ChunkRef>, Stop> {
-        let Some(frame) = self.read_for_move(chunk.id, chunk.location, Some(chunk.bytes)).await? else {
-            return Ok(None);
-        };
-        self.wait_for_place(frame.payload().len()).await?;
-        let mut state = self.copier();
-        let mut entry = blank_entry(Kind::Chunk, chunk.id.bits());
-        let (location, _) = state.append(&mut entry, |out| out.extend_from_slice(frame.payload()));
-        if let Some(segment) = state.segments.get_mut(&location.segment) {
-            segment.unattached += 1;
-        }
-        state.live_add(location.segment, entry.frame_bytes());
-        Ok(Some(ChunkRef { location, ..chunk.clone() }))
     }
 
     /// Carries a tombstone or a cut forward while the segment that it is about is on disk.
@@ -616,19 +391,6 @@ impl<F> DerefMut for Copier<'_, F> {
 impl<F> Drop for Copier<'_, F> {
     fn drop(&mut self) {
         self.0.copying = false;
-    }
-}
-
-/// The notes of one message.
-struct Notes {
-    /// The newest when they were read.
-    newest: Location,
-    texts: Vec<Bytes>,
-}
-
-impl Notes {
-    fn payload_bytes(&self) -> usize {
-        CHAIN_HEAD_BYTES + self.texts.iter().map(|text| text.len() + 4).sum::<usize>()
     }
 }
 
