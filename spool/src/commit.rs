@@ -33,6 +33,11 @@ use std::{
 /// durable.
 pub(crate) const FLIGHTS_MAX: usize = 2;
 
+/// Bytes that make a second commit worth its flight while the first is on its way. A commit costs the processor as much
+/// as receiving a message does, and one that starts just before another ends brings its few records no earlier than
+/// that other's successor would: below this, records wait for the flight to land and share the next one.
+pub(crate) const SECOND_FLIGHT_BYTES: usize = 32 << 10;
+
 type Writing = Pin<Box<dyn Future<Output = (io::Result<()>, AlignedBuffer)>>>;
 
 struct Flight<F> {
@@ -85,7 +90,7 @@ impl<D: Disk> Inner<D> {
             return Poll::Ready(Step::Fail);
         }
         let state = self.state.borrow();
-        if !failing && flights.len() < FLIGHTS_MAX && !state.pending.is_empty() {
+        if !failing && state.next_flight_is_due(flights.len()) {
             return Poll::Ready(Step::Submit);
         }
         let idle = flights.is_empty() && state.pending.is_empty();
@@ -182,6 +187,13 @@ impl<D: Disk> Inner<D> {
 }
 
 impl<F> State<F> {
+    /// Whether the oldest pending batch shall be submitted now, with so many commits on their way.
+    fn next_flight_is_due(&self, flights: usize) -> bool {
+        let Some(batch) = self.pending.front() else { return false };
+        let full = self.pending.len() > 1 || batch.buffer.len() >= SECOND_FLIGHT_BYTES;
+        flights == 0 || (flights < FLIGHTS_MAX && full)
+    }
+
     /// Undoes failed commits: new messages in them are forgotten, moved ones are where they were, and everything
     /// else becomes late records.
     fn take_back(&mut self, failed: Vec<Batch<F>>) {
