@@ -273,8 +273,11 @@ impl Session {
         self.refuse(Verb::Etrn, replies, &line);
     }
 
-    /// The shard's verdict.
-    pub(super) fn conclude(&mut self, answer: Answer<'_>, replies: &mut Vec<u8>) {
+    /// The verdict on the request that was made last.
+    ///
+    /// # Panics
+    /// When no answer is due, or the answer does not fit the request.
+    pub fn answer(&mut self, answer: Answer<'_>, replies: &mut Vec<u8>) {
         let phase = mem::replace(&mut self.phase, Phase::Command);
         match (phase, answer) {
             (Phase::AwaitMail(mail), Answer::Accept) => {

@@ -386,14 +386,6 @@ impl Session {
         }
     }
 
-    /// The verdict on the request that was made last.
-    ///
-    /// # Panics
-    /// When no answer is due, or the answer does not fit the request.
-    pub fn answer(&mut self, answer: Answer<'_>, replies: &mut Vec<u8>) {
-        self.conclude(answer, replies);
-    }
-
     /// Nothing came for `smtpd_timeout`: says so; the next step asks to close.
     pub fn input_timeout(&mut self, replies: &mut Vec<u8>) {
         let line = format!("421 4.4.2 {} Error: timeout exceeded", self.settings.myhostname);
