@@ -52,8 +52,6 @@ pub struct Counters {
     pub connections_reused: Count,
     /// Messages whose content was read back from the spool for an attempt.
     pub reloads: Count,
-    /// Log lines lost because the log could not be written in time.
-    pub log_lines_lost: Count,
 }
 
 /// The figures of one shard, or of all of them added up.
@@ -83,7 +81,7 @@ pub struct ShardFigures {
     pub connections_reused: u64,
     /// See [`Counters::reloads`].
     pub reloads: u64,
-    /// See [`Counters::log_lines_lost`].
+    /// Log lines lost because the log could not be written in time.
     pub log_lines_lost: u64,
     /// Turns of the reactor: each is one system call at most.
     pub turns: u64,

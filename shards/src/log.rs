@@ -105,29 +105,17 @@ impl Log {
 
     /// A warning of a service, not about one message.
     pub fn warning(&self, process: &str, number: u32, text: fmt::Arguments<'_>) {
-        self.write(|lines, out, now_s| {
-            lines.message(
-                out,
-                now_s,
-                process,
-                u64::from(number),
-                Severity::Warning,
-                text.to_string().as_bytes(),
-            );
-        });
+        self.say(Severity::Warning, process, number, text);
     }
 
     /// An ordinary line of a service, not about one message.
     pub fn info(&self, process: &str, number: u32, text: fmt::Arguments<'_>) {
+        self.say(Severity::Info, process, number, text);
+    }
+
+    fn say(&self, severity: Severity, process: &str, number: u32, text: fmt::Arguments<'_>) {
         self.write(|lines, out, now_s| {
-            lines.message(
-                out,
-                now_s,
-                process,
-                u64::from(number),
-                Severity::Info,
-                text.to_string().as_bytes(),
-            );
+            lines.message(out, now_s, process, u64::from(number), severity, text.to_string().as_bytes());
         });
     }
 

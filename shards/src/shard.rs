@@ -113,7 +113,7 @@ impl Shard {
             connections_out: count.connections_out.value(),
             connections_reused: count.connections_reused.value(),
             reloads: count.reloads.value(),
-            log_lines_lost: count.log_lines_lost.value(),
+            log_lines_lost: self.log.lines_lost(),
             turns: reactor.turns,
             submissions: reactor.submissions,
             completions: reactor.completions,
