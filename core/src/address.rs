@@ -235,7 +235,8 @@ fn is_dot_string(local: &str) -> bool {
     !local.is_empty() && local.split('.').all(|atom| !atom.is_empty() && atom.bytes().all(is_atext))
 }
 
-fn quote_where_needed(local: Cow<'_, str>) -> Cow<'_, str> {
+/// A local part as it stands in an address: in quotes unless it is a dot-string.
+pub(crate) fn quote_where_needed(local: Cow<'_, str>) -> Cow<'_, str> {
     if is_dot_string(&local) {
         return local;
     }

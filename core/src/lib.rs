@@ -20,3 +20,4 @@ pub mod reply;
 pub mod resolve;
 pub mod smtp;
 pub mod smtpd;
+pub mod verp;

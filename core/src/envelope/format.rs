@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::codec::{Cursor, Damaged, put_number, put_text};
 use super::{RECIPIENTS_MAX, TEXT_BYTES_MAX};
+use crate::verp::VerpDelimiters;
 
 const VERSION: u8 = 1;
 
@@ -115,6 +116,8 @@ pub struct EnvelopeFields<'a> {
     pub helo: &'a str,
     /// `SMTP`, `ESMTP`, `QMQP`, …
     pub protocol: &'a str,
+    /// `XVERP`: each recipient gets the message from a return path of its own.
+    pub verp: Option<VerpDelimiters>,
 }
 
 /// One recipient of an envelope.
@@ -153,7 +156,7 @@ impl EnvelopeWriter {
             Some(Ret::Headers) => 2,
         };
         out.push(VERSION);
-        out.push(body | u8::from(fields.smtputf8) << 2 | ret << 3);
+        out.push(body | u8::from(fields.smtputf8) << 2 | ret << 3 | u8::from(fields.verp.is_some()) << 5);
         out.extend_from_slice(&fields.arrival_us.to_le_bytes());
         put_number(&mut out, fields.content_bytes);
         put_text(&mut out, fields.sender);
@@ -163,6 +166,9 @@ impl EnvelopeWriter {
         put_number(&mut out, u64::from(fields.client_port));
         put_text(&mut out, fields.helo);
         put_text(&mut out, fields.protocol);
+        if let Some(verp) = fields.verp {
+            out.extend_from_slice(&verp.bytes());
+        }
         let count_at = out.len();
         out.extend_from_slice(&PADDED_ZERO);
         EnvelopeWriter { out, count_at, count: 0 }
@@ -231,6 +237,8 @@ pub struct Envelope {
     recipient_count: u32,
     client_port: u16,
     flags: u8,
+    verp: Option<VerpDelimiters>,
+    success_wanted: bool,
     content_bytes: u64,
     arrival_us: u64,
 }
@@ -246,7 +254,7 @@ impl Envelope {
             return Err(Damaged);
         }
         let flags = cursor.byte()?;
-        if flags & 0x03 == 3 || flags & 0x18 == 0x18 || flags & 0xe0 != 0 {
+        if flags & 0x03 == 3 || flags & 0x18 == 0x18 || flags & 0xc0 != 0 {
             return Err(Damaged);
         }
         let arrival: [u8; 8] = cursor.take(8)?.try_into().map_err(|_| Damaged)?;
@@ -258,10 +266,15 @@ impl Envelope {
         let client_port = cursor.number_up_to(u64::from(u16::MAX))? as u16;
         let helo = span(&mut cursor)?;
         let protocol = span(&mut cursor)?;
+        let verp = match flags & 0x20 {
+            0 => None,
+            _ => Some(VerpDelimiters::from_bytes([cursor.byte()?, cursor.byte()?]).ok_or(Damaged)?),
+        };
         let recipient_count = cursor.number_up_to(u64::from(RECIPIENTS_MAX))? as u32;
         let recipients_at = u32::try_from(cursor.at()).map_err(|_| Damaged)?;
+        let mut success_wanted = false;
         for _ in 0..recipient_count {
-            read_recipient(&mut cursor)?;
+            success_wanted |= read_recipient(&mut cursor)?.notify.wants_success();
         }
         if cursor.left() != 0 {
             return Err(Damaged);
@@ -278,6 +291,8 @@ impl Envelope {
             recipient_count,
             client_port,
             flags,
+            verp,
+            success_wanted,
             content_bytes,
             arrival_us,
             raw,
@@ -307,7 +322,13 @@ impl Envelope {
             client_port: self.client_port,
             helo: self.text(self.helo),
             protocol: self.text(self.protocol),
+            verp: self.verp,
         }
+    }
+
+    /// True if the sender wants to hear of at least one recipient's delivery (`NOTIFY=SUCCESS`).
+    pub fn success_wanted(&self) -> bool {
+        self.success_wanted
     }
 
     /// Reverse-path; empty for the null sender.
@@ -387,6 +408,7 @@ mod tests {
             client_port: 49152,
             helo: "mail",
             protocol: "ESMTP",
+            verp: VerpDelimiters::from_bytes(*b"+="),
         };
         let mut writer = EnvelopeWriter::new(Vec::new(), &fields);
         writer.recipient(&Recipient { address: "a@example.org", ..Recipient::default() });
@@ -411,6 +433,8 @@ mod tests {
         assert_eq!((fields.content_bytes, fields.arrival_us), (4096, 1_700_000_000_123_456));
         assert_eq!((fields.client_name, fields.client_address), ("mail.example.com", "2001:db8::1"));
         assert_eq!((fields.client_port, fields.helo, fields.protocol), (49152, "mail", "ESMTP"));
+        assert_eq!(fields.verp, VerpDelimiters::from_bytes(*b"+="));
+        assert!(envelope.success_wanted());
         let recipients: Vec<_> = envelope.recipients().collect();
         assert_eq!(recipients.len(), 2);
         assert_eq!(recipients[0].address, "a@example.org");

@@ -13,8 +13,9 @@
 //! ```text
 //! envelope  = version:u8=1 flags:u8 arrival_us:u64le content_bytes
 //!             sender envid client_name client_address client_port helo protocol
-//!             recipient_count recipient*                      text = length, UTF-8 bytes
-//! flags     = bits 0-1 body kind, bit 2 SMTPUTF8, bits 3-4 RET (0 none, 1 FULL, 2 HDRS)
+//!             [verp:u8*2] recipient_count recipient*                      text = length, UTF-8 bytes
+//! flags     = bits 0-1 body kind, bit 2 SMTPUTF8, bits 3-4 RET (0 none, 1 FULL, 2 HDRS),
+//!             bit 5 has verp
 //! recipient = flags:u8 (bits 0-3 NOTIFY, bit 4 has orcpt, bit 5 has original) address [orcpt] [original]
 //! outcome   = version:u8=1 group_count (kind:u8 indexes)*
 //! indexes   = run_count (gap length)*                         gap from the end of the run before
