@@ -6,6 +6,7 @@
 //! Limits:   [`MESH_RING_CAPACITY`] messages a ring; fixed-size messages, no allocation to send one.
 //! On failure: a full ring means the session stays where it was accepted; control requests are said again.
 
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::SyncSender;
@@ -15,6 +16,8 @@ use ringpost_reactor::PassedStream;
 use ringpost_reactor::ring::{self, Full, Receiver, Sender};
 
 use crate::counters::ShardFigures;
+use crate::shard::Shard;
+use crate::smtpd;
 
 /// Messages that one ring between two shards holds. A hand-over burst larger than this stays on the accepting
 /// shard, so the figure only has to cover what arrives during one turn of the target.
@@ -22,8 +25,7 @@ pub const MESH_RING_CAPACITY: usize = 1024;
 /// Control messages that wait for one shard: there is one control thread, and it waits for answers.
 pub const CONTROL_RING_CAPACITY: usize = 16;
 
-/// Everything one shard may say to another. Queue manager messages (slots, dead sites) join this enum with the
-/// cross-shard window; their door on the deciding side is `ringpost_core::qmgr`'s `Want`, `Grant` and `Done`.
+/// Everything one shard may say to another.
 pub enum MeshMessage {
     /// smtpd's listener → the least busy shard: a fresh client, before its banner. The receiver owns the stream;
     /// when the ring is full the sender keeps the client.
@@ -102,8 +104,8 @@ impl MeshSenders {
 pub struct MeshEnds {
     /// To the other shards.
     pub to: MeshSenders,
-    /// From the other shards.
-    pub from: Vec<Receiver<MeshMessage>>,
+    /// From the other shards, each with its sender's index.
+    pub from: Vec<(usize, Receiver<MeshMessage>)>,
     /// The control thread's ring to this shard.
     pub control: Receiver<Control>,
 }
@@ -121,10 +123,28 @@ pub fn rings(shards: usize) -> Vec<(MeshEnds, Sender<Control>)> {
             let ring = (from != to).then(|| ring::spsc(MESH_RING_CAPACITY));
             let (sender, receiver) = ring.unzip();
             ends[from].0.to.0.push(sender);
-            ends[to].0.from.extend(receiver);
+            ends[to].0.from.extend(receiver.map(|receiver| (from, receiver)));
         }
     }
     ends
+}
+
+/// Takes the messages of the shard `from` as long as there are shards: all that wait, then sleep.
+pub async fn hear(shard: Rc<Shard>, from: usize, mut receiver: Receiver<MeshMessage>) {
+    while let Some(message) = receiver.recv().await {
+        take(&shard, from, message);
+        while let Some(message) = receiver.try_recv() {
+            take(&shard, from, message);
+        }
+    }
+}
+
+fn take(shard: &Rc<Shard>, _from: usize, message: MeshMessage) {
+    match message {
+        MeshMessage::Session { service, stream } => {
+            smtpd::start(shard, service, shard.handle.adopt(stream));
+        }
+    }
 }
 
 #[cfg(test)]

@@ -27,7 +27,7 @@ use crate::qmgr::Qmgr;
 use crate::settings::Settings;
 use crate::smtp::SmtpTransport;
 use crate::spool_disk::ShardSpool;
-use crate::{listener, qmgr, smtpd, spool_disk};
+use crate::{listener, mesh, qmgr, spool_disk};
 
 /// Clients that the kernel holds for us between two turns; `net.core.somaxconn` bounds it too.
 const LISTEN_BACKLOG: u32 = 4096;
@@ -155,7 +155,7 @@ pub fn run(parts: Parts) -> ShardFigures {
 struct Ready {
     shard: Rc<Shard>,
     listeners: Vec<Listener>,
-    mesh: Vec<Receiver<MeshMessage>>,
+    mesh: Vec<(usize, Receiver<MeshMessage>)>,
     control: Receiver<Control>,
 }
 
@@ -243,7 +243,7 @@ impl Shard {
     }
 
     /// Takes up the recovered queue, then clients.
-    fn begin(self: &Rc<Self>, listeners: Vec<Listener>, mesh: Vec<Receiver<MeshMessage>>) {
+    fn begin(self: &Rc<Self>, listeners: Vec<Listener>, mesh: Vec<(usize, Receiver<MeshMessage>)>) {
         let version = env!("CARGO_PKG_VERSION");
         self.say_of_all(format_args!(
             "daemon started -- version {version}, configuration {}",
@@ -251,8 +251,8 @@ impl Shard {
         ));
         qmgr::recover(self);
         self.handle.spawn(qmgr::run(self.clone()));
-        for receiver in mesh {
-            self.handle.spawn(hear(self.clone(), receiver));
+        for (from, receiver) in mesh {
+            self.handle.spawn(mesh::hear(self.clone(), from, receiver));
         }
         for (service, listener) in listeners.into_iter().enumerate() {
             self.handle.spawn(listener::run(self.clone(), service as u16, listener));
@@ -275,16 +275,5 @@ impl Shard {
             self.log.warning("qmgr", 0, format_args!("the spool did not close cleanly: {error}"));
         }
         self.log.close().await;
-    }
-}
-
-/// Takes the messages of one other shard.
-async fn hear(shard: Rc<Shard>, mut receiver: Receiver<MeshMessage>) {
-    while let Some(message) = receiver.recv().await {
-        match message {
-            MeshMessage::Session { service, stream } => {
-                smtpd::start(&shard, service, shard.handle.adopt(stream));
-            }
-        }
     }
 }
