@@ -155,10 +155,7 @@ pub fn log_without_attempt(shard: &Shard, message: &ActiveMessage, recipients: &
     let delays =
         Delays::between(message.envelope.arrival_us(), message.active_at_us.get(), now_us, now_us, now_us);
     let status = reason.status.to_string();
-    for (index, recipient) in message.envelope.recipients().enumerate() {
-        if !recipients.contains(&(index as u32)) {
-            continue;
-        }
+    for (_, recipient) in message.envelope.select(recipients.iter().copied()) {
         let line = logline::Delivery {
             process: "error",
             number: shard.index as u64,

@@ -1,5 +1,7 @@
 //! The envelope as stored with a message.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use super::codec::{Cursor, Damaged, put_number, put_text};
@@ -7,6 +9,9 @@ use super::{RECIPIENTS_MAX, TEXT_BYTES_MAX};
 use crate::verp::VerpDelimiters;
 
 const VERSION: u8 = 1;
+
+/// Recipients between two places that an [`Envelope`] remembers: so many are read at most to find one.
+const PLACE_STRIDE: u32 = 32;
 
 /// What the client declared about the content (`BODY=`, RFC 6152 and 3030).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -235,6 +240,8 @@ pub struct Envelope {
     protocol: Span,
     recipients_at: u32,
     recipient_count: u32,
+    /// Where every [`PLACE_STRIDE`]th recipient begins, from the first; none when there are no more than that.
+    places: Option<Arc<[u32]>>,
     client_port: u16,
     flags: u8,
     verp: Option<VerpDelimiters>,
@@ -273,7 +280,11 @@ impl Envelope {
         let recipient_count = cursor.number_up_to(u64::from(RECIPIENTS_MAX))? as u32;
         let recipients_at = u32::try_from(cursor.at()).map_err(|_| Damaged)?;
         let mut success_wanted = false;
-        for _ in 0..recipient_count {
+        let mut places: Vec<u32> = Vec::new();
+        for index in 0..recipient_count {
+            if recipient_count > PLACE_STRIDE && index % PLACE_STRIDE == 0 {
+                places.push(u32::try_from(cursor.at()).map_err(|_| Damaged)?);
+            }
             success_wanted |= read_recipient(&mut cursor)?.notify.wants_success();
         }
         if cursor.left() != 0 {
@@ -289,6 +300,7 @@ impl Envelope {
             protocol,
             recipients_at,
             recipient_count,
+            places: (!places.is_empty()).then(|| places.into()),
             client_port,
             flags,
             verp,
@@ -358,6 +370,28 @@ impl Envelope {
             .map(move |_| read_recipient(&mut cursor).expect("decode has read every recipient once"))
     }
 
+    /// The recipient with this index; `None` beyond the last. Reads at most 32 recipients, however many there are.
+    pub fn recipient(&self, index: u32) -> Option<Recipient<'_>> {
+        self.recipients_from(index).next().map(|(_, recipient)| recipient)
+    }
+
+    /// The recipients from this index on, with their indexes.
+    pub fn recipients_from(&self, index: u32) -> impl Iterator<Item = (u32, Recipient<'_>)> {
+        let mut walk = Walk::new(self);
+        (index..self.recipient_count).map(move |index| (index, walk.recipient(index)))
+    }
+
+    /// The recipients with these indexes, in the order in which they are named; quickest when indexes rise. Indexes
+    /// beyond the last recipient are passed over.
+    pub fn select<'a>(
+        &'a self,
+        indexes: impl IntoIterator<Item = u32>,
+    ) -> impl Iterator<Item = (u32, Recipient<'a>)> {
+        let mut walk = Walk::new(self);
+        let known = indexes.into_iter().filter(|&index| index < self.recipient_count);
+        known.map(move |index| (index, walk.recipient(index)))
+    }
+
     /// The bytes as stored.
     pub fn raw(&self) -> &Bytes {
         &self.raw
@@ -367,6 +401,40 @@ impl Envelope {
         let start = span.start as usize;
         std::str::from_utf8(&self.raw[start..start + usize::from(span.bytes)])
             .expect("decode has checked every text")
+    }
+}
+
+/// A walk over an envelope's recipients that goes on from where it is, or from the nearest remembered place.
+struct Walk<'a> {
+    envelope: &'a Envelope,
+    cursor: Cursor<'a>,
+    /// Index of the recipient at the cursor.
+    next: u32,
+}
+
+impl<'a> Walk<'a> {
+    fn new(envelope: &'a Envelope) -> Walk<'a> {
+        Walk { envelope, cursor: Cursor::new(&envelope.raw, envelope.recipients_at as usize), next: 0 }
+    }
+
+    /// The recipient with this index, which exists.
+    fn recipient(&mut self, index: u32) -> Recipient<'a> {
+        if index < self.next || index / PLACE_STRIDE > self.next / PLACE_STRIDE {
+            let place = index / PLACE_STRIDE;
+            let at = match &self.envelope.places {
+                Some(places) => places[place as usize],
+                None => self.envelope.recipients_at,
+            };
+            self.cursor = Cursor::new(&self.envelope.raw, at as usize);
+            self.next = place * PLACE_STRIDE;
+        }
+        loop {
+            let recipient = read_recipient(&mut self.cursor).expect("decode has read every recipient once");
+            self.next += 1;
+            if self.next > index {
+                return recipient;
+            }
+        }
     }
 }
 
@@ -453,6 +521,34 @@ mod tests {
         let envelope = Envelope::decode(writer.finish().into()).expect("whole");
         assert_eq!(envelope.recipient_count(), 100_000);
         assert_eq!(envelope.recipients().last().map(|last| last.address), Some("user99999@example.com"));
+    }
+
+    #[test]
+    fn any_recipient_is_found_without_a_walk_from_the_first() {
+        for count in [1, 31, 32, 33, 64, 5000] {
+            let mut writer = EnvelopeWriter::new(Vec::new(), &EnvelopeFields::default());
+            for number in 0..count {
+                let address = format!("user{number}@example.com");
+                writer.recipient(&Recipient { address: &address, ..Recipient::default() });
+            }
+            let envelope = Envelope::decode(writer.finish().into()).expect("whole");
+            let address = |index: u32| format!("user{index}@example.com");
+            for index in 0..count {
+                assert_eq!(
+                    envelope.recipient(index).map(|found| found.address.to_owned()),
+                    Some(address(index))
+                );
+            }
+            assert_eq!(envelope.recipient(count), None);
+            let rest: Vec<_> = envelope.recipients_from(count / 2).map(|(index, _)| index).collect();
+            assert_eq!(rest, (count / 2..count).collect::<Vec<_>>());
+            let wanted = [count - 1, 0, count / 3, count / 3, count, count / 2];
+            let found: Vec<_> =
+                envelope.select(wanted).map(|(index, found)| (index, found.address.to_owned())).collect();
+            let expected: Vec<_> =
+                wanted.iter().filter(|&&index| index < count).map(|&index| (index, address(index))).collect();
+            assert_eq!(found, expected);
+        }
     }
 
     #[test]

@@ -1,5 +1,8 @@
 //! What has become of a message's recipients so far.
 
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use smallvec::SmallVec;
 
 use super::codec::{Cursor, Damaged, put_number};
@@ -9,6 +12,10 @@ use super::note::{
 
 /// Bytes of a number in a note at most.
 const NUMBER_BYTES_MAX: usize = 10;
+
+/// Bytes of reasons that one message keeps in memory. A retry note keeps far less; what has no reason any more is still
+/// tried, only the listing and a notice on expiry say less about it.
+const REASONS_BYTES_MAX: usize = 1 << 20;
 
 /// No reason is known for this recipient.
 const NO_REASON: u32 = u32::MAX;
@@ -24,6 +31,10 @@ pub struct Progress {
     /// One bit a recipient; one word needs no allocation.
     done: SmallVec<[u64; 1]>,
     reasons: Vec<Reason>,
+    /// Index into `reasons` by hash: with thousands of reasons a look at each would take too long. Two reasons of one
+    /// hash cost a repetition, nothing else.
+    reason_by_hash: HashMap<u64, u32>,
+    reasons_bytes: usize,
     /// Index into `reasons` by recipient; empty while there is no reason at all.
     reason_of: Vec<u32>,
 }
@@ -71,7 +82,7 @@ impl Progress {
         let groups = cursor.number_up_to(cursor.left() as u64)?;
         for group in 0..groups as u32 {
             let reason = read_reason(&mut cursor)?;
-            self.reasons.push(reason);
+            self.learn(reason);
             read_indexes(&mut cursor, count, |index| self.point(index, group))?;
         }
         if cursor.left() == 0 { Ok(()) } else { Err(Damaged) }
@@ -96,19 +107,35 @@ impl Progress {
         *word |= bit;
     }
 
-    /// Remembers why these recipients are put off; a reason that is already known is not kept twice.
-    /// Indexes of recipients that do not exist are passed over.
+    /// Remembers why these recipients are put off; a reason that is already known is not kept twice, and none is kept
+    /// beyond a mebibyte of them. Indexes of recipients that do not exist are passed over.
     pub fn put_off(&mut self, reason: Reason, indexes: impl IntoIterator<Item = u32>) {
-        let group = match self.reasons.iter().position(|known| *known == reason) {
-            Some(group) => group,
-            None => {
-                self.reasons.push(reason);
-                self.reasons.len() - 1
+        let known = match self.reasons.last() {
+            Some(last) if *last == reason => Some(self.reasons.len() as u32 - 1),
+            Some(_) => {
+                let group = self.reason_by_hash.get(&hash(&reason)).copied();
+                group.filter(|&group| self.reasons[group as usize] == reason)
             }
+            None => None,
+        };
+        let group = match known {
+            Some(group) => group,
+            None if self.reasons_bytes >= REASONS_BYTES_MAX => NO_REASON,
+            None => self.learn(reason),
         };
         for index in indexes {
-            self.point(index, group as u32);
+            self.point(index, group);
         }
+    }
+
+    /// Adds a reason and answers its place.
+    fn learn(&mut self, reason: Reason) -> u32 {
+        let group = self.reasons.len() as u32;
+        self.reasons_bytes +=
+            size_of::<Reason>() + reason.text.len() + reason.reply.len() + reason.remote_mta.len();
+        self.reason_by_hash.insert(hash(&reason), group);
+        self.reasons.push(reason);
+        group
     }
 
     fn point(&mut self, index: u32, group: u32) {
@@ -176,6 +203,8 @@ impl Progress {
             }
         }
         let reasons = std::mem::take(&mut self.reasons);
+        self.reason_by_hash.clear();
+        self.reasons_bytes = 0;
         self.reason_of.clear();
         let mut groups = Vec::new();
         let mut group_count = 0u64;
@@ -188,8 +217,7 @@ impl Progress {
                 continue;
             }
             group_count += 1;
-            let group = self.reasons.len() as u32;
-            self.reasons.push(reason);
+            let group = self.learn(reason);
             for index in members {
                 self.point(index, group);
             }
@@ -197,6 +225,12 @@ impl Progress {
         put_number(out, group_count);
         out.extend_from_slice(&groups);
     }
+}
+
+fn hash(reason: &Reason) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (&reason.text, &reason.reply, &reason.remote_mta).hash(&mut hasher);
+    hasher.finish()
 }
 
 #[cfg(test)]
@@ -248,6 +282,20 @@ mod tests {
         let mut note = Vec::new();
         one.write_retry(0, usize::MAX, &mut note);
         assert!(note.len() < 120, "{} bytes", note.len());
+    }
+
+    #[test]
+    fn reasons_in_memory_are_bounded_and_each_is_kept_once() {
+        let mut progress = Progress::new(100_000);
+        for round in 0..2 {
+            for index in 0..100_000u32 {
+                progress.put_off(reason(&format!("{} {}", index % 50_000, "x".repeat(100))), [index]);
+            }
+            assert!(progress.reasons_bytes < REASONS_BYTES_MAX + 1000, "round {round}");
+        }
+        assert_eq!(progress.reason(0), progress.reason(50_000));
+        assert!(progress.reason(0).is_some() && progress.reason(99_999).is_none());
+        assert_eq!(progress.remaining_count(), 100_000);
     }
 
     #[test]

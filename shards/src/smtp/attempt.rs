@@ -255,7 +255,7 @@ impl<'a> Attempt<'a> {
         text: &str,
         server: Option<ServerLine<'_>>,
     ) {
-        let Some(address) = self.message.envelope.recipients().nth(recipient as usize) else { return };
+        let Some(address) = self.message.envelope.recipient(recipient) else { return };
         let now_us = self.shard.handle.wall().as_micros();
         let dsn = dsn.to_string();
         let line = logline::Delivery {

@@ -227,15 +227,10 @@ fn plain_error(error: &std::io::Error) -> String {
     }
 }
 
-/// The recipients of a delivery as the session takes them; `indexes` rise.
+/// The recipients of a delivery as the session takes them, in the order of `indexes`.
 pub fn mail_recipients<'a>(
     envelope: &'a ringpost_core::envelope::Envelope,
     indexes: &[u32],
 ) -> SmallVec<[MailRecipient<'a>; 4]> {
-    envelope
-        .recipients()
-        .enumerate()
-        .filter(|(index, _)| indexes.binary_search(&(*index as u32)).is_ok())
-        .map(|(_, recipient)| recipient.into())
-        .collect()
+    envelope.select(indexes.iter().copied()).map(|(_, recipient)| recipient.into()).collect()
 }
