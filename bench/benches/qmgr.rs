@@ -18,8 +18,14 @@ fn schedule(criterion: &mut Criterion) {
                 match action {
                     Action::Activate { id } => {
                         let site = scheduler.site("smtp", "[192.0.2.1]:25");
-                        let resolved =
-                            Resolved { arrival_ms: now_ms, bytes: 4096, null_sender: false, deferred: 0 };
+                        let resolved = Resolved {
+                            arrival_ms: now_ms,
+                            bytes: 4096,
+                            null_sender: false,
+                            deferred: 0,
+                            force_expired: false,
+                            unread: 0,
+                        };
                         scheduler.activated(id, resolved, &[(site, 0)], now_ms);
                     }
                     Action::Deliver(delivery) => {

@@ -21,15 +21,21 @@
 //! Scheduler::new(QmgrSettings, now_ms)
 //!   .arrived(id, bytes, now_ms) -> Custody            .recovered(id, due_at_ms, now_ms)
 //!   .recovered_held(id)                               .site(transport, nexthop) -> SiteHandle
+//!   .batch_recipients() -> u32                        (how many of a message's recipients to hand in at first)
 //!   .activated(id, Resolved, &[(SiteHandle, recipient)], now_ms)
+//!   .refilled(id, Refilled, &[(SiteHandle, recipient)], now_ms)
 //!   .postponed(id, now_ms)                            .corrupted(id)
 //!   .delivery_finished(delivery_id, DeliveryReport, now_ms)
 //!   .next_for(site) -> Option<Delivery>               .poll_action() -> Option<Action>
 //!   .tick(now_ms)                                     .next_wakeup() -> Option<u64>
 //!   .hold(id, now_ms) .release(id, now_ms) .delete(id, now_ms) -> bool   (false: no such message)
+//!   .force_expire(id, now_ms) -> bool
 //!   .flush(now_ms)    .flush_message(id, now_ms) -> bool
 //!   .state(id) -> Option<MessageState>                .figures() -> QmgrFigures
 //! ```
+//!
+//! A message's recipients are handed in by batches: at most [`Scheduler::batch_recipients`] with `activated`, the rest
+//! when [`Action::Refill`] asks for them, so that a message for 100,000 costs no more memory than a batch.
 //!
 //! The border for windows that span shards is in [`slots`]: `site_queue` (the shard's side) asks with a
 //! `Want`, `window` (the home's side) answers with a `Grant`, and outcomes go back as a `Done`.
@@ -38,6 +44,7 @@ mod action;
 mod arena;
 mod attempt;
 mod operator;
+mod reuse;
 mod roster;
 mod scheduler;
 mod settings;
@@ -45,10 +52,13 @@ mod site_queue;
 mod site_table;
 pub mod slots;
 mod timeline;
+mod transport;
 mod wheel;
 mod window;
 
-pub use action::{Action, Custody, Delivery, DeliveryId, DeliveryReport, MessageState, Recipients, Resolved};
+pub use action::{
+    Action, Custody, Delivery, DeliveryId, DeliveryReport, MessageState, Recipients, Refilled, Resolved,
+};
 pub use scheduler::{QmgrFigures, Scheduler};
 pub use settings::{Feedback, FeedbackError, QmgrSettings, TransportSettings};
 pub use slots::SiteHandle;

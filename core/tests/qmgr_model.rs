@@ -4,21 +4,26 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use ringpost_core::qmgr::{
-    Action, Delivery, DeliveryReport, MessageId, MessageState, QmgrSettings, Resolved, Scheduler, SiteHandle,
-    TransportSettings,
+    Action, Delivery, DeliveryReport, MessageId, MessageState, QmgrSettings, Refilled, Resolved, Scheduler,
+    SiteHandle, TransportSettings,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 const START_MS: u64 = 1_800_000_000_000;
-const SITES: [(&str, &str); 6] = [
+const SITES: [(&str, &str); 9] = [
     ("smtp", "a.example"),
     ("smtp", "b.example"),
     ("smtp", "dead.example"),
     ("lmtp", "a.example"),
     ("slow", "c.example"),
     ("slow", "d.example"),
+    ("rated", "e.example"),
+    ("rated", "f.example"),
+    ("parked", "g.example"),
 ];
 const DEAD: usize = 2;
+const PARKED: usize = 8;
+const RATED_MS: u64 = 700;
 
 /// SplitMix64: the whole history follows from the seed.
 struct Random(u64);
@@ -59,6 +64,11 @@ struct Message {
     in_progress: BTreeSet<u32>,
     /// Recipients that have been tried, or put off, in this attempt.
     tried: BTreeSet<u32>,
+    /// Recipients from this one on have not been handed in yet.
+    unread_from: u32,
+    /// A flush let it go.
+    flushed: bool,
+    force_expired: bool,
     not_before_ms: u64,
 }
 
@@ -69,7 +79,9 @@ struct Model {
     now_ms: u64,
     messages: BTreeMap<u64, Message>,
     activating: VecDeque<u64>,
+    refilling: VecDeque<(u64, u32)>,
     running: Vec<Delivery>,
+    rated_closed_until_ms: u64,
     next_id: u64,
     finished: u64,
     dead_site_recovers: bool,
@@ -77,17 +89,35 @@ struct Model {
 }
 
 fn settings() -> QmgrSettings {
-    let slow = TransportSettings { rate_delay_ms: 1500, recipients_max: 3, ..TransportSettings::default() };
+    let memory = TransportSettings {
+        recipients_in_memory_max: 60,
+        extra_recipients_max: 20,
+        ..TransportSettings::default()
+    };
+    let slow = TransportSettings { rate_delay_ms: 1500, recipients_max: 3, ..memory.clone() };
+    let rated = TransportSettings { transport_rate_delay_ms: RATED_MS, recipients_max: 4, ..memory.clone() };
     QmgrSettings {
         active_messages_max: 30,
         active_bytes_max: 1 << 20,
-        active_recipients_max: 300,
+        active_recipients_max: 100,
+        message_recipients_min: 4,
+        deferred_transports: vec!["parked".to_owned()],
         incoming_kept_messages_max: 10,
         deliveries_max: 12,
         idle_sites_max: 2,
-        default_transport: TransportSettings { recipients_max: 5, ..TransportSettings::default() },
-        transports: [("slow".to_owned(), slow)].into(),
+        default_transport: TransportSettings { recipients_max: 5, refill_recipients: 7, ..memory },
+        transports: [("slow".to_owned(), slow), ("rated".to_owned(), rated)].into(),
         ..QmgrSettings::default()
+    }
+}
+
+fn names_of(site: usize) -> &'static str {
+    SITES[site].0
+}
+
+impl Message {
+    fn unread(&self) -> u32 {
+        self.remaining.range(self.unread_from..).count() as u32
     }
 }
 
@@ -100,7 +130,9 @@ impl Model {
             now_ms: START_MS,
             messages: BTreeMap::new(),
             activating: VecDeque::new(),
+            refilling: VecDeque::new(),
             running: Vec::new(),
+            rated_closed_until_ms: 0,
             next_id: 1,
             finished: 0,
             dead_site_recovers: false,
@@ -121,13 +153,16 @@ impl Model {
             _ => 1,
         };
         let remaining =
-            (0..count as u32).map(|recipient| (recipient, self.random.below(6) as usize)).collect();
+            (0..count as u32).map(|recipient| (recipient, self.random.below(9) as usize)).collect();
         let message = Message {
             expected: Expected::Waiting,
             arrival_ms: self.now_ms,
             remaining,
             in_progress: BTreeSet::new(),
             tried: BTreeSet::new(),
+            unread_from: 0,
+            flushed: false,
+            force_expired: false,
             not_before_ms: 0,
         };
         self.messages.insert(id, message);
@@ -149,19 +184,37 @@ impl Model {
             }
             1 => self.scheduler.postponed(MessageId(id), self.now_ms),
             _ => {
-                let handles: Vec<_> = (0..SITES.len()).map(|index| self.site(index)).collect();
+                let plan = self.read(id, self.scheduler.batch_recipients());
                 let message = &self.messages[&id];
-                let plan: Vec<_> =
-                    message.remaining.iter().map(|(&recipient, &site)| (handles[site], recipient)).collect();
                 let resolved = Resolved {
                     arrival_ms: message.arrival_ms,
                     bytes: self.random.below(100_000) as u32,
                     null_sender: id % 5 == 0,
+                    force_expired: message.force_expired,
                     deferred: 0,
+                    unread: message.unread(),
                 };
                 self.scheduler.activated(MessageId(id), resolved, &plan, self.now_ms);
             }
         }
+    }
+
+    /// The next recipients of a message, with their sites.
+    fn read(&mut self, id: u64, recipients_max: u32) -> Vec<(SiteHandle, u32)> {
+        let handles: Vec<_> = (0..SITES.len()).map(|index| self.site(index)).collect();
+        let message = self.messages.get_mut(&id).unwrap();
+        let next = message.remaining.range(message.unread_from..).take(recipients_max as usize);
+        let plan: Vec<_> = next.map(|(&recipient, &site)| (handles[site], recipient)).collect();
+        message.unread_from = plan.last().map_or(u32::MAX, |&(_, last)| last + 1);
+        plan
+    }
+
+    fn answer_refill(&mut self) {
+        let Some((id, recipients_max)) = self.refilling.pop_front() else { return };
+        assert!(recipients_max > 0);
+        let plan = self.read(id, recipients_max);
+        let read = Refilled { deferred: 0, unread: self.messages[&id].unread() };
+        self.scheduler.refilled(MessageId(id), read, &plan, self.now_ms);
     }
 
     fn started(&mut self, delivery: Delivery) {
@@ -181,12 +234,30 @@ impl Model {
         let (counted, window) = self.scheduler.site_load(handle).unwrap();
         assert_eq!(counted, in_progress);
         assert!(in_progress <= window, "{in_progress} deliveries in a window of {window}");
-        assert!(site < 4 || in_progress == 1, "a rate delay sends one at a time");
+        assert!(!(4..6).contains(&site) || in_progress == 1, "a rate delay sends one at a time");
+        if names_of(site) == "rated" {
+            let of_transport = |delivery: &&Delivery| {
+                self.scheduler.site_names(delivery.site).is_some_and(|(transport, _)| transport == "rated")
+            };
+            assert_eq!(
+                self.running.iter().filter(of_transport).count(),
+                1,
+                "one at a time over the transport"
+            );
+            assert!(
+                self.clock_stepped_back || self.now_ms >= self.rated_closed_until_ms,
+                "no pause in between"
+            );
+        }
+        assert!(site != PARKED || self.messages[&self.running[self.running.len() - 1].id.0].flushed);
         assert!(self.running.len() <= self.settings.deliveries_max as usize);
     }
 
     fn finish(&mut self, index: usize) {
         let delivery = self.running.swap_remove(index);
+        if self.scheduler.site_names(delivery.site).is_some_and(|(transport, _)| transport == "rated") {
+            self.rated_closed_until_ms = self.now_ms + RATED_MS;
+        }
         let dead = self.scheduler.site_names(delivery.site) == Some(SITES[DEAD]) && !self.dead_site_recovers;
         let trouble = dead || self.random.once_in(15);
         let message = self.messages.get_mut(&delivery.id.0).unwrap();
@@ -222,9 +293,20 @@ impl Model {
                     assert!(!early || self.clock_stepped_back, "a message left before its due time");
                     message.expected = Expected::Active;
                     message.tried.clear();
+                    message.unread_from = 0;
                     self.activating.push_back(id.0);
                 }
+                Action::Refill { id, recipients_max } => self.refilling.push_back((id.0, recipients_max)),
                 Action::Deliver(delivery) => self.started(delivery),
+                Action::DeferTransport { id, recipients, .. } => {
+                    let message = self.messages.get_mut(&id.0).unwrap();
+                    assert!(!message.flushed);
+                    for recipient in &recipients {
+                        assert_eq!(message.remaining.get(recipient), Some(&PARKED));
+                        assert!(message.tried.insert(*recipient));
+                    }
+                }
+                Action::WarnOfClog { .. } => {}
                 Action::DeferNow { id, recipients, reason, .. } => {
                     assert_eq!(&*reason, "connection timed out");
                     let message = self.messages.get_mut(&id.0).unwrap();
@@ -236,6 +318,10 @@ impl Model {
                 }
                 Action::MessageDone { id } | Action::Expire { id } => {
                     let message = self.messages.remove(&id.0).expect("a message ends once");
+                    assert!(
+                        message.unread() == 0 || id.0 % 3 == 0,
+                        "only a deletion leaves recipients unread"
+                    );
                     assert!(message.in_progress.is_empty());
                     self.finished += 1;
                 }
@@ -243,13 +329,16 @@ impl Model {
                     let message = self.messages.get_mut(&id.0).unwrap();
                     assert!(message.in_progress.is_empty() && !message.remaining.is_empty());
                     assert!(due_at_ms <= self.now_ms + self.settings.maximal_backoff_ms);
+                    assert!(!message.force_expired || message.tried.is_empty(), "it was to expire");
                     message.expected = Expected::Waiting;
                     message.not_before_ms = due_at_ms;
+                    message.flushed = false;
                 }
                 Action::Held { id } => {
                     let message = self.messages.get_mut(&id.0).unwrap();
                     assert!(message.in_progress.is_empty());
                     message.expected = Expected::Hold;
+                    message.flushed = false;
                 }
             }
         }
@@ -258,7 +347,8 @@ impl Model {
     fn step(&mut self) {
         match self.random.below(100) {
             0..=24 => self.new_message(),
-            25..=49 => self.answer_activation(),
+            25..=44 => self.answer_activation(),
+            45..=49 => self.answer_refill(),
             50..=79 if !self.running.is_empty() => {
                 let index = self.random.below(self.running.len() as u64) as usize;
                 self.finish(index);
@@ -306,9 +396,16 @@ impl Model {
                 scheduler.flush(self.now_ms);
                 for message in self.messages.values_mut() {
                     message.not_before_ms = 0;
+                    message.flushed |= message.expected == Expected::Waiting;
                 }
             }
+            _ if self.random.once_in(6) => {
+                let known = scheduler.force_expire(MessageId(id), self.now_ms);
+                assert_eq!(known, message.expected != Expected::Corrupt);
+                message.force_expired = true;
+            }
             _ => {
+                message.flushed |= scheduler.state(MessageId(id)) == Some(MessageState::Deferred);
                 assert_eq!(
                     scheduler.flush_message(MessageId(id), self.now_ms),
                     waits || message.expected == Expected::Active
@@ -337,6 +434,12 @@ impl Model {
         assert_eq!(counted, counts);
         assert_eq!(figures.deliveries, self.running.len());
         assert!(figures.active <= self.settings.active_messages_max as usize);
+        let transports = 5 * (60 + 20 + 7);
+        let minimum = self.settings.message_recipients_min * self.settings.active_messages_max;
+        // What was withdrawn is swept when it is more than the limit.
+        let withdrawn = u64::from(self.settings.active_recipients_max);
+        let most = u64::from(self.settings.active_recipients_max + minimum + transports) + withdrawn;
+        assert!(figures.active_recipients <= most, "{} recipients in memory", figures.active_recipients);
     }
 
     /// No new mail, no more holds, the dead site answers: everything must leave.
@@ -362,11 +465,19 @@ impl Model {
             }
             if !self.activating.is_empty() {
                 self.answer_activation();
+            } else if !self.refilling.is_empty() {
+                self.answer_refill();
             } else if !self.running.is_empty() {
                 self.finish(0);
             } else if let Some(wakeup_ms) = self.scheduler.next_wakeup() {
                 self.now_ms = self.now_ms.max(wakeup_ms);
                 self.scheduler.tick(self.now_ms);
+                // Mail for a parked transport leaves with a flush only.
+                self.scheduler.flush(self.now_ms);
+                for message in self.messages.values_mut() {
+                    message.not_before_ms = 0;
+                    message.flushed |= message.expected == Expected::Waiting;
+                }
             } else if self.scheduler.poll_action().is_none() {
                 break;
             }
@@ -377,6 +488,7 @@ impl Model {
         assert_eq!(left, 0, "messages never left");
         let figures = self.scheduler.figures();
         assert_eq!((figures.active, figures.active_bytes, figures.kept_bytes), (0, 0, 0));
+        assert_eq!(figures.active_recipients, 0);
         assert!(figures.sites <= 2 + SITES.len());
     }
 }
@@ -412,8 +524,14 @@ fn two_sites_that_always_have_work_share_the_deliveries() {
                     Action::Activate { id } => {
                         let site = usize::from(id.0 % 2 == 0);
                         let handle = scheduler.site(SITES[site].0, SITES[site].1);
-                        let resolved =
-                            Resolved { arrival_ms: START_MS, bytes: 100, null_sender: false, deferred: 0 };
+                        let resolved = Resolved {
+                            arrival_ms: START_MS,
+                            bytes: 100,
+                            null_sender: false,
+                            deferred: 0,
+                            force_expired: false,
+                            unread: 0,
+                        };
                         scheduler.activated(id, resolved, &[(handle, 0)], START_MS);
                     }
                     Action::Deliver(delivery) => running.push_back(delivery),
@@ -466,6 +584,8 @@ fn cost_of_one_message() {
                                 bytes: 4096,
                                 null_sender: false,
                                 deferred: 0,
+                                force_expired: false,
+                                unread: 0,
                             };
                             scheduler.activated(id, resolved, &[(site, 0)], now_ms);
                         }

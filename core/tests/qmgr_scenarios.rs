@@ -65,8 +65,14 @@ impl Caller {
     fn activate(&mut self, id: MessageId) {
         let site = self.site((self.nexthop)(id.0));
         let plan: Vec<_> = (0..(self.recipients)(id.0)).map(|recipient| (site, recipient)).collect();
-        let resolved =
-            Resolved { arrival_ms: self.arrival_ms, bytes: 4096, null_sender: self.null_sender, deferred: 0 };
+        let resolved = Resolved {
+            arrival_ms: self.arrival_ms,
+            bytes: 4096,
+            null_sender: self.null_sender,
+            deferred: 0,
+            force_expired: false,
+            unread: 0,
+        };
         self.scheduler.activated(id, resolved, &plan, self.now_ms);
     }
 
@@ -306,7 +312,14 @@ fn recipients_are_grouped_by_site_in_requests_within_the_limit() {
     let (a, b) = (caller.site("a.example"), caller.site("b.example"));
     let plan: Vec<_> =
         (0..130).map(|recipient| (if recipient % 2 == 0 { a } else { b }, recipient)).collect();
-    let resolved = Resolved { arrival_ms: START_MS, bytes: 4096, null_sender: false, deferred: 0 };
+    let resolved = Resolved {
+        arrival_ms: START_MS,
+        bytes: 4096,
+        null_sender: false,
+        deferred: 0,
+        force_expired: false,
+        unread: 0,
+    };
     caller.scheduler.activated(MessageId(1), resolved, &plan, START_MS);
     let mut deliveries = caller.deliveries();
     deliveries.sort_by_key(|delivery| delivery.site);
@@ -394,7 +407,14 @@ fn a_small_message_does_not_wait_for_a_huge_one_to_other_sites() {
     caller.scheduler.arrived(MessageId(0), 4096, START_MS);
     assert_eq!(caller.scheduler.poll_action(), Some(Action::Activate { id: MessageId(0) }));
     let plan: Vec<_> = (0..1000).map(|n| (caller.site(&format!("{n}.example")), n)).collect();
-    let resolved = Resolved { arrival_ms: START_MS, bytes: 4096, null_sender: false, deferred: 0 };
+    let resolved = Resolved {
+        arrival_ms: START_MS,
+        bytes: 4096,
+        null_sender: false,
+        deferred: 0,
+        force_expired: false,
+        unread: 0,
+    };
     caller.scheduler.activated(MessageId(0), resolved, &plan, START_MS);
     let running = caller.deliveries();
     caller.nexthop = |_| "small.example";

@@ -22,8 +22,11 @@ pub struct Delivery {
     pub site: SiteHandle,
     /// At least one, at most the transport's recipient limit.
     pub recipients: Recipients,
-    /// More work is queued for this site right now: the connection is worth keeping.
+    /// More work is queued for this site right now.
     pub more_queued: bool,
+    /// Mail for this site comes back-to-back: the connection is worth keeping although nothing more may be queued when
+    /// this delivery ends.
+    pub keep_connection: bool,
 }
 
 /// What the caller has to do; all of them count as done when taken, except where a later call is named.
@@ -35,6 +38,14 @@ pub enum Action {
     Activate {
         /// The message.
         id: MessageId,
+    },
+    /// Resolve at most so many more recipients of this active message, those that follow the ones already handed in,
+    /// then call [`refilled`](super::Scheduler::refilled).
+    Refill {
+        /// The message.
+        id: MessageId,
+        /// At least 1; more than are left when it is big.
+        recipients_max: u32,
     },
     /// Start this delivery: it has a slot. Ends with
     /// [`delivery_finished`](super::Scheduler::delivery_finished).
@@ -50,6 +61,25 @@ pub enum Action {
         recipients: Recipients,
         /// The text of the trouble that made the site dead.
         reason: Rc<str>,
+    },
+    /// `defer_transports` names the site's transport: record these recipients as deferred without an attempt, with the
+    /// text `deferred transport`.
+    DeferTransport {
+        /// The message.
+        id: MessageId,
+        /// The site.
+        site: SiteHandle,
+        /// Its recipients for that site.
+        recipients: Recipients,
+    },
+    /// Warn the operator that one site fills the active queue, as `qmgr_clog_warn_time` wants.
+    WarnOfClog {
+        /// The site.
+        site: SiteHandle,
+        /// Active messages for it.
+        messages: u32,
+        /// Active messages altogether.
+        active: u32,
     },
     /// Every recipient is finished, or an operator deleted the message: remove it. The scheduler has forgotten it.
     MessageDone {
@@ -87,8 +117,21 @@ pub struct Resolved {
     pub bytes: u32,
     /// The reverse-path is empty: `bounce_queue_lifetime` applies.
     pub null_sender: bool,
+    /// An operator wants it returned to the sender: it expires at the end of this attempt, whatever its age.
+    pub force_expired: bool,
     /// Recipients that are not in the plan because resolving them failed softly (already recorded as deferred).
     pub deferred: u32,
+    /// Recipients that are still to be read; [`Action::Refill`] asks for them.
+    pub unread: u32,
+}
+
+/// What the caller read of a message when it was told to refill.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refilled {
+    /// Recipients that were read and are not in the plan, as in [`Resolved::deferred`].
+    pub deferred: u32,
+    /// Recipients that are still to be read.
+    pub unread: u32,
 }
 
 /// How a delivery ended. `done + deferred` is the number of its recipients.

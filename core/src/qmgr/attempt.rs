@@ -1,11 +1,13 @@
 //! One attempt at a message: from its activation to the end of its last delivery.
 
-use super::action::{Action, DeliveryId, DeliveryReport, Recipients, Resolved};
+use super::action::{Action, DeliveryId, DeliveryReport, Recipients, Refilled, Resolved};
 use super::arena::Key;
 use super::roster::Place;
 use super::scheduler::Scheduler;
+use super::site_queue::Batch;
 use super::site_table::Line;
 use super::slots::{SiteHandle, Standing};
+use super::transport::TransportIndex;
 use super::{MessageId, scheduler};
 use std::rc::Rc;
 
@@ -34,31 +36,44 @@ enum Stage {
 pub(super) struct ActiveMessage {
     pub roster_index: u32,
     pub intent: Intent,
+    pub force_expired: bool,
     stage: Stage,
+    /// A flush let it go: `defer_transports` does not apply.
+    flushed: bool,
     null_sender: bool,
+    /// The caller is reading more recipients.
+    refilling: bool,
     bytes: u32,
     arrival_ms: u64,
-    /// Recipients in the plan.
-    planned: u32,
     /// Recipients in site queues, in deliveries, and deferred in this attempt.
     queued: u32,
     in_progress: u32,
     deferred: u32,
+    /// Recipients that are still to be read.
+    unread: u32,
+    /// When it became active, and when its recipients were read last; scheduler time.
+    active_since_ms: u64,
+    read_at_ms: u64,
 }
 
 impl ActiveMessage {
-    pub fn new(roster_index: u32, bytes: u32) -> Self {
+    pub fn new(roster_index: u32, bytes: u32, flushed: bool) -> Self {
         Self {
             roster_index,
             intent: Intent::Continue,
+            force_expired: false,
             stage: Stage::Activating,
+            flushed,
             null_sender: false,
+            refilling: false,
             bytes,
             arrival_ms: 0,
-            planned: 0,
             queued: 0,
             in_progress: 0,
             deferred: 0,
+            unread: 0,
+            active_since_ms: 0,
+            read_at_ms: 0,
         }
     }
 
@@ -74,8 +89,14 @@ impl ActiveMessage {
         self.in_progress += recipients;
     }
 
-    fn is_over(&self) -> bool {
-        self.stage == Stage::Delivering && self.queued == 0 && self.in_progress == 0
+    /// Its recipients in memory.
+    fn held(&self) -> u32 {
+        self.queued + self.in_progress
+    }
+
+    /// Nothing of it is in memory and nobody reads more of it now.
+    fn is_idle(&self) -> bool {
+        self.held() == 0 && self.stage == Stage::Delivering && !self.refilling
     }
 }
 
@@ -86,27 +107,54 @@ pub(super) struct RunningDelivery {
 }
 
 impl Scheduler {
-    /// The answer to [`Action::Activate`]: each remaining recipient with its site (from [`Scheduler::site`]), in
-    /// any order. Recipients of one site are delivered together, in the order of their indexes.
+    /// How many recipients of a message may be handed in with [`activated`](Self::activated): all that there is room
+    /// for, and the minimum in any case.
+    pub fn batch_recipients(&self) -> u32 {
+        let room = u64::from(self.settings.active_recipients_max).saturating_sub(self.active_recipients);
+        (room as u32).max(self.settings.message_recipients_min)
+    }
+
+    /// The answer to [`Action::Activate`]: remaining recipients with their sites (from [`Scheduler::site`]), in
+    /// any order. Recipients of one site are delivered together, in the order of their indexes. Those that are not
+    /// handed in now ([`Resolved::unread`]) are asked for later.
     pub fn activated(&mut self, id: MessageId, resolved: Resolved, plan: &[(SiteHandle, u32)], now_ms: u64) {
         self.timeline.observe(now_ms);
         let key = self.activating_key(id);
         self.activating -= 1;
         let message = self.active.get_mut(key).expect("the roster names only active messages that exist");
         self.active_bytes = self.active_bytes - u64::from(message.bytes) + u64::from(resolved.bytes);
-        let recipients = u32::try_from(plan.len()).expect("an envelope has less than 2^32 recipients");
         message.stage = Stage::Delivering;
         message.bytes = resolved.bytes;
         message.arrival_ms = resolved.arrival_ms;
         message.null_sender = resolved.null_sender;
-        message.planned = recipients;
-        message.deferred = resolved.deferred;
-        self.active_recipients += u64::from(recipients);
+        message.force_expired |= resolved.force_expired;
+        message.active_since_ms = self.timeline.now_ms();
+        self.take_batch(key, Refilled { deferred: resolved.deferred, unread: resolved.unread }, plan, false);
+    }
+
+    /// The answer to [`Action::Refill`]: the next recipients with their sites, as for [`activated`](Self::activated).
+    pub fn refilled(&mut self, id: MessageId, read: Refilled, plan: &[(SiteHandle, u32)], now_ms: u64) {
+        self.timeline.observe(now_ms);
+        let index = self.roster.find(id).expect("a message stays known while more of it is read");
+        assert_eq!(self.roster.place(index), Place::Active, "message {id:?} is not active");
+        let key = self.active.key_at(self.roster.value(index));
+        let message = self.active.get_mut(key).expect("the roster names only active messages that exist");
+        assert!(message.refilling, "message {id:?} was not to be refilled");
+        message.refilling = false;
+        self.take_batch(key, read, plan, true);
+    }
+
+    fn take_batch(&mut self, key: Key, read: Refilled, plan: &[(SiteHandle, u32)], more: bool) {
+        let recipients = u32::try_from(plan.len()).expect("an envelope has less than 2^32 recipients");
+        let message = self.active.get_mut(key).expect("the caller has found it active");
+        message.deferred += read.deferred;
         if message.is_awaited() {
-            message.queued = recipients;
-            self.queue(key, plan);
+            message.queued += recipients;
+            message.unread = read.unread;
+            message.read_at_ms = self.timeline.now_ms();
+            self.queue(key, plan, more);
         } else {
-            message.deferred += recipients;
+            message.deferred += recipients + read.unread;
         }
         self.sites.forget_idle(self.settings.idle_sites_max as usize);
         self.settle(key);
@@ -122,6 +170,7 @@ impl Scheduler {
         message.stage = Stage::Delivering;
         // Its age is not known, so it neither expires nor waits longer than the least.
         message.arrival_ms = self.timeline.wall_ms();
+        message.force_expired = false;
         message.deferred = 1;
         self.settle(key);
     }
@@ -148,22 +197,29 @@ impl Scheduler {
         assert_eq!(report.done + report.deferred, delivery.recipients, "a report covers each recipient once");
 
         let site = self.sites.live(delivery.site);
+        let transport = site.transport_index;
+        site.reuse.done(now_ms);
         let was = site.window.standing(&site.settings, now_ms);
         let done = site.queue.finished(delivery.site, report.trouble.is_some());
         let standing = site.window.done(&site.settings, done, now_ms, self.settings.minimal_backoff_ms);
         if let (Standing::Open, Standing::Dead { .. }, Some(reason)) = (was, standing, report.trouble) {
             site.reason = Rc::from(reason);
         }
+        self.recipients_left(transport, delivery.recipients);
+        self.transport_finished(transport);
         self.place(delivery.site);
 
         let message =
             self.active.get_mut(delivery.message).expect("a message is active while it is delivered");
         message.in_progress -= delivery.recipients;
         message.deferred += report.deferred;
+        if message.unread > 0 {
+            self.refill_early(delivery.message, transport);
+        }
         self.settle(delivery.message);
     }
 
-    /// Recipients that were queued for a dead site are deferred without an attempt.
+    /// Recipients that were queued are deferred without an attempt.
     pub(super) fn defer_queued(&mut self, key: Key, recipients: u32) {
         let message = self.active.get_mut(key).expect("the caller has found it active");
         message.queued -= recipients;
@@ -175,7 +231,7 @@ impl Scheduler {
     pub(super) fn withdraw(&mut self, key: Key, intent: Intent) {
         let message = self.active.get_mut(key).expect("the roster names only active messages that exist");
         message.intent = intent;
-        message.deferred += message.queued;
+        message.deferred += message.queued + std::mem::take(&mut message.unread);
         self.stale_recipients += u64::from(std::mem::take(&mut message.queued));
         self.settle(key);
         if self.stale_recipients > u64::from(self.settings.active_recipients_max) {
@@ -193,9 +249,9 @@ impl Scheduler {
     }
 
     /// Groups the plan by site and queues each group.
-    fn queue(&mut self, key: Key, plan: &[(SiteHandle, u32)]) {
+    fn queue(&mut self, key: Key, plan: &[(SiteHandle, u32)], more: bool) {
         if let &[(site, recipient)] = plan {
-            self.queue_for(site, key, Recipients::from_slice(&[recipient]), 1);
+            self.queue_for(site, key, Recipients::from_slice(&[recipient]), 1, more);
             return;
         }
         let mut sorted = std::mem::take(&mut self.plan);
@@ -205,29 +261,76 @@ impl Scheduler {
         let same_site = |a: &(SiteHandle, u32), b: &(SiteHandle, u32)| a.0 == b.0;
         let jobs = sorted.chunk_by(same_site).count() as u32;
         for group in sorted.chunk_by(same_site) {
-            self.queue_for(group[0].0, key, group.iter().map(|&(_, recipient)| recipient).collect(), jobs);
+            let recipients = group.iter().map(|&(_, recipient)| recipient).collect();
+            self.queue_for(group[0].0, key, recipients, jobs, more);
         }
         if sorted.capacity() <= 4096 {
             self.plan = sorted;
         }
     }
 
-    fn queue_for(&mut self, handle: SiteHandle, key: Key, recipients: Recipients, jobs: u32) {
-        let now_ms = self.timeline.now_ms();
+    fn queue_for(&mut self, handle: SiteHandle, key: Key, recipients: Recipients, siblings: u32, more: bool) {
+        let message = self.active.get_mut(key).expect("the caller has found it active");
+        let site = self.sites.live(handle);
+        let transport_index = site.transport_index;
+        if self.sites.transports.get(transport_index).deferred && !message.flushed {
+            message.queued -= recipients.len() as u32;
+            message.deferred += recipients.len() as u32;
+            let id = self.roster.id(message.roster_index);
+            self.outbox.push_back(Action::DeferTransport { id, site: handle, recipients });
+            return;
+        }
+        let (unread, active_since_ms) = (message.unread, message.active_since_ms);
+        self.recipients_entered(transport_index, recipients.len() as u32);
         if self.sites.live(handle).line == Line::Idle {
             self.sites.leave_idle(handle);
         }
         let site = self.sites.live(handle);
-        let settings = Rc::clone(&site.settings);
-        site.queue.push(key, recipients, jobs, &settings, now_ms);
+        let batch = Batch { message: key, recipients, siblings, unread, active_since_ms };
+        match more {
+            false => site.queue.push(batch, &site.settings),
+            true => site.queue.extend(batch, &site.settings),
+        }
+        if self.is_full {
+            self.warn_of_clog(handle);
+        }
         self.place(handle);
     }
 
-    /// Ends the attempt if nothing of it remains.
+    /// Ends the attempt if nothing of it remains, or goes on with the recipients that are still to be read.
     fn settle(&mut self, key: Key) {
-        if self.active.get(key).is_some_and(ActiveMessage::is_over) {
-            self.end_attempt(key);
+        let Some(message) = self.active.get(key).filter(|message| message.is_idle()) else { return };
+        match message.unread {
+            0 => self.end_attempt(key),
+            _ => self.refill(key, self.batch_recipients()),
         }
+    }
+
+    /// Has more recipients read while some are still in memory, if the transport that some of its recipients have just
+    /// left has room for enough of them, or for any after a while. Like Postfix this waits for one of the message's own
+    /// deliveries to end; when none is left, `settle` sees to it.
+    fn refill_early(&mut self, key: Key, transport: TransportIndex) {
+        let message = self.active.get(key).expect("the caller has found it active");
+        if message.refilling || !message.is_awaited() || message.held() == 0 {
+            return;
+        }
+        let transport = self.sites.transports.get(transport);
+        let settings = &transport.settings;
+        let extra =
+            if message.held() < settings.refill_recipients { settings.extra_recipients_max } else { 0 };
+        let share = u64::from(settings.recipients_in_memory_max) + u64::from(extra);
+        let room = u32::try_from(share.saturating_sub(transport.recipients)).unwrap_or(u32::MAX);
+        let waited_ms = self.timeline.now_ms().saturating_sub(message.read_at_ms);
+        if room >= settings.refill_recipients.max(1) || (room > 0 && waited_ms >= settings.refill_delay_ms) {
+            self.refill(key, room);
+        }
+    }
+
+    fn refill(&mut self, key: Key, recipients_max: u32) {
+        let message = self.active.get_mut(key).expect("the caller has found it active");
+        message.refilling = true;
+        let id = self.roster.id(message.roster_index);
+        self.outbox.push_back(Action::Refill { id, recipients_max });
     }
 
     fn end_attempt(&mut self, key: Key) {
@@ -245,6 +348,7 @@ impl Scheduler {
             Intent::Delete => Action::MessageDone { id },
             _ if message.deferred == 0 => Action::MessageDone { id },
             Intent::Hold => Action::Held { id },
+            _ if message.force_expired => Action::Expire { id },
             Intent::Requeue => Action::Retry { id, due_at_ms: wall_ms },
             Intent::Continue if age_ms >= lifetime_ms => Action::Expire { id },
             Intent::Continue => {
@@ -267,19 +371,21 @@ impl Scheduler {
     fn leave_active(&mut self, key: Key) -> ActiveMessage {
         let message = self.active.remove(key).expect("a message leaves the active queue once");
         self.active_bytes -= u64::from(message.bytes);
-        self.active_recipients -= u64::from(message.planned);
         message
     }
 
     fn sweep_stale(&mut self) {
         for handle in self.sites.handles() {
-            let Self { sites, active, stale_recipients, .. } = self;
+            let Self { sites, active, .. } = self;
             let site = sites.live(handle);
+            let transport = site.transport_index;
+            let mut dropped = 0;
             site.queue.sweep(&site.settings, |job| {
                 let stale = !scheduler::is_awaited(active, job.message);
-                *stale_recipients -= if stale { u64::from(job.remaining()) } else { 0 };
+                dropped += if stale { job.remaining() } else { 0 };
                 stale
             });
+            self.stale_left(transport, dropped);
             self.place(handle);
         }
         assert_eq!(self.stale_recipients, 0, "every withdrawn recipient was in a site queue");

@@ -67,10 +67,15 @@ impl Scheduler {
         true
     }
 
-    /// `postqueue -f`: everything deferred is due now, dead sites are forgotten.
+    /// `postqueue -f`: everything deferred is due now, dead sites are forgotten, and what is queued now is tried even
+    /// by a transport that `defer_transports` names.
     pub fn flush(&mut self, now_ms: u64) {
         self.timeline.observe(now_ms);
         self.wheel.flush(&mut self.roster);
+        self.wheel.move_due(&mut self.roster, &mut self.flushed);
+        if self.sites.transports.any_deferred() {
+            self.roster.append(&mut self.flushed, &mut self.incoming);
+        }
         for handle in self.sites.handles() {
             let site = self.sites.live(handle);
             let settings = Rc::clone(&site.settings);
@@ -78,7 +83,8 @@ impl Scheduler {
         }
     }
 
-    /// `postqueue -i`: this message is due now if it is deferred. Dead sites stay dead. False: it is not known, on
+    /// `postqueue -i`: this message is due now if it is deferred, and is tried even by a transport that
+    /// `defer_transports` names. Dead sites stay dead. False: it is not known, on
     /// hold or corrupt.
     pub fn flush_message(&mut self, id: MessageId, now_ms: u64) -> bool {
         self.timeline.observe(now_ms);
@@ -87,11 +93,30 @@ impl Scheduler {
             Place::Kept | Place::Incoming | Place::Active => true,
             Place::Deferred => {
                 self.bury(index);
-                let index = self.roster.insert(id, Place::Hold, 0);
-                self.defer_until_now(index);
+                let index = self.roster.insert(id, Place::Deferred, 0);
+                self.roster.push_back(&mut self.flushed, index);
                 true
             }
             Place::Hold | Place::Corrupt | Place::Buried => false,
+        }
+    }
+
+    /// `postsuper -e`: the message is returned to its sender at the end of its next attempt, or of the one that runs.
+    /// For a message that is not active the caller remembers it and says so in [`Resolved`](super::Resolved). False:
+    /// it is not known, or corrupt.
+    pub fn force_expire(&mut self, id: MessageId, now_ms: u64) -> bool {
+        self.timeline.observe(now_ms);
+        let Some(index) = self.roster.find(id) else { return false };
+        match self.roster.place(index) {
+            Place::Active => {
+                let key = self.active.key_at(self.roster.value(index));
+                let message =
+                    self.active.get_mut(key).expect("the roster names only active messages that exist");
+                message.force_expired = true;
+                true
+            }
+            Place::Corrupt | Place::Buried => false,
+            Place::Kept | Place::Incoming | Place::Deferred | Place::Hold => true,
         }
     }
 
@@ -116,6 +141,7 @@ impl Scheduler {
         self.roster.bury(index);
         if self.roster.wants_pruning() {
             self.roster.prune(&mut self.incoming);
+            self.roster.prune(&mut self.flushed);
             self.wheel.prune(&mut self.roster);
         }
     }

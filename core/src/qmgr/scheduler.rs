@@ -10,6 +10,7 @@ use super::settings::QmgrSettings;
 use super::site_table::{Line, SiteTable};
 use super::slots::{SiteHandle, Standing};
 use super::timeline::Timeline;
+use super::transport::TransportIndex;
 use super::wheel::Wheel;
 use super::{MessageId, Recipients};
 use std::cmp::Reverse;
@@ -18,6 +19,8 @@ use std::rc::Rc;
 
 /// Messages that are being loaded and resolved at a time: bounds reads in flight.
 const ACTIVATING_MAX: u32 = 256;
+/// Active messages below which no site clogs anything: a full queue that small is full of large messages.
+const CLOG_MIN: usize = 100;
 /// What a message counts for in memory until its size is known: the spool inlines bodies up to 128 KiB.
 const UNKNOWN_BYTES: u32 = 64 << 10;
 
@@ -27,11 +30,16 @@ pub struct Scheduler {
     pub(super) timeline: Timeline,
     pub(super) roster: Roster,
     pub(super) incoming: List,
+    /// Mail that a flush lets go: due, and tried even by transports that `defer_transports` names.
+    pub(super) flushed: List,
     pub(super) wheel: Wheel,
     pub(super) kept_bytes: u64,
     pub(super) active: Arena<ActiveMessage>,
     pub(super) active_bytes: u64,
+    /// Recipients in site queues and deliveries.
     pub(super) active_recipients: u64,
+    /// New mail has waited for room among the active, and some still waits.
+    pub(super) is_full: bool,
     pub(super) activating: u32,
     /// Recipients in site queues whose messages have been withdrawn; swept when they are many.
     pub(super) stale_recipients: u64,
@@ -42,8 +50,10 @@ pub struct Scheduler {
     ready: [VecDeque<SiteHandle>; 2],
     ready_turn: usize,
     suspending: VecDeque<SiteHandle>,
-    /// Ends of rate delays.
+    /// Ends of rate delays of sites.
     paused: BinaryHeap<Reverse<(u64, SiteHandle)>>,
+    /// Ends of rate delays of transports.
+    paused_transports: BinaryHeap<Reverse<(u64, TransportIndex)>>,
     /// Outcomes that follow from events; drained first.
     pub(super) outbox: VecDeque<Action>,
     /// Work space of `activated`.
@@ -68,6 +78,8 @@ pub struct QmgrFigures {
     pub deliveries: usize,
     /// Sites that are known, idle ones included.
     pub sites: usize,
+    /// Recipients of active messages in memory.
+    pub active_recipients: u64,
     /// Bytes of active messages in memory.
     pub active_bytes: u64,
     /// Bytes of incoming messages in memory.
@@ -84,6 +96,7 @@ impl Scheduler {
         for limit in [
             &mut settings.active_messages_max,
             &mut settings.active_recipients_max,
+            &mut settings.message_recipients_min,
             &mut settings.deliveries_max,
         ] {
             *limit = (*limit).max(1);
@@ -94,11 +107,13 @@ impl Scheduler {
             timeline: Timeline::new(now_ms),
             roster: Roster::new(),
             incoming: List::EMPTY,
+            flushed: List::EMPTY,
             wheel: Wheel::new(),
             kept_bytes: 0,
             active: Arena::new(),
             active_bytes: 0,
             active_recipients: 0,
+            is_full: false,
             activating: 0,
             stale_recipients: 0,
             sites: SiteTable::new(&settings),
@@ -107,6 +122,7 @@ impl Scheduler {
             ready_turn: 0,
             suspending: VecDeque::new(),
             paused: BinaryHeap::new(),
+            paused_transports: BinaryHeap::new(),
             outbox: VecDeque::new(),
             plan: Vec::new(),
             deferred_turn: false,
@@ -157,6 +173,13 @@ impl Scheduler {
             self.sites.live(site).line = Line::Busy;
             self.place(site);
         }
+        while let Some(&Reverse((until_ms, transport))) = self.paused_transports.peek() {
+            if until_ms > now_ms {
+                break;
+            }
+            self.paused_transports.pop();
+            self.let_one_go(transport);
+        }
         self.sites.forget_idle(self.settings.idle_sites_max as usize);
     }
 
@@ -165,7 +188,8 @@ impl Scheduler {
     pub fn next_wakeup(&self) -> Option<u64> {
         let due = self.wheel.next_s().map(|second| u64::from(second) * 1000);
         let paused = self.paused.peek().map(|&Reverse((until_ms, _))| until_ms);
-        let next_ms = due.into_iter().chain(paused).min()?;
+        let paused_transport = self.paused_transports.peek().map(|&Reverse((until_ms, _))| until_ms);
+        let next_ms = due.into_iter().chain(paused).chain(paused_transport).min()?;
         let latest_ms = self.timeline.now_ms() + self.settings.queue_run_delay_ms;
         Some(self.timeline.wall_time_of(next_ms.min(latest_ms)))
     }
@@ -233,6 +257,7 @@ impl Scheduler {
             corrupt: self.roster.count(Place::Corrupt),
             deliveries: self.deliveries.len(),
             sites: self.sites.len(),
+            active_recipients: self.active_recipients,
             active_bytes: self.active_bytes,
             kept_bytes: self.kept_bytes,
             roster_bytes: self.roster.memory_bytes(),
@@ -269,10 +294,10 @@ impl Scheduler {
             return None;
         }
         let full = self.active.len() >= self.settings.active_messages_max as usize
-            || self.active_bytes >= self.settings.active_bytes_max
-            || self.active_recipients >= u64::from(self.settings.active_recipients_max);
+            || self.active_bytes >= self.settings.active_bytes_max;
         if full {
             self.deferred_turn = false;
+            self.is_full |= !self.incoming.is_empty();
             return None;
         }
         let first = if self.deferred_turn { self.take_deferred() } else { self.take_incoming() };
@@ -281,27 +306,40 @@ impl Scheduler {
             None if self.deferred_turn => self.take_incoming(),
             None => self.take_deferred(),
         };
-        let (index, bytes) = taken?;
+        let Some((index, bytes, flushed)) = taken else {
+            self.is_full = false;
+            return None;
+        };
         self.deferred_turn = !self.deferred_turn;
-        let key = self.active.insert(ActiveMessage::new(index, bytes));
+        let key = self.active.insert(ActiveMessage::new(index, bytes, flushed));
         self.active_bytes += u64::from(bytes);
         self.activating += 1;
         self.roster.set(index, Place::Active, key.index);
         Some(self.roster.id(index))
     }
 
-    fn take_incoming(&mut self) -> Option<(u32, u32)> {
+    /// The entry, the bytes that it is counted for, and whether a flush let it go.
+    fn take_incoming(&mut self) -> Option<(u32, u32, bool)> {
         let index = self.roster.pop_front(&mut self.incoming)?;
-        let bytes = match self.roster.place(index) {
-            Place::Kept => self.roster.value(index),
-            _ => return Some((index, UNKNOWN_BYTES)),
-        };
-        self.kept_bytes -= u64::from(bytes);
-        Some((index, bytes))
+        Some((index, self.bytes_taken(index), false))
     }
 
-    fn take_deferred(&mut self) -> Option<(u32, u32)> {
-        self.wheel.pop_due(&mut self.roster).map(|index| (index, UNKNOWN_BYTES))
+    fn take_deferred(&mut self) -> Option<(u32, u32, bool)> {
+        if let Some(index) = self.roster.pop_front(&mut self.flushed) {
+            return Some((index, self.bytes_taken(index), true));
+        }
+        self.wheel.pop_due(&mut self.roster).map(|index| (index, UNKNOWN_BYTES, false))
+    }
+
+    fn bytes_taken(&mut self, index: u32) -> u32 {
+        match self.roster.place(index) {
+            Place::Kept => {
+                let bytes = self.roster.value(index);
+                self.kept_bytes -= u64::from(bytes);
+                bytes
+            }
+            _ => UNKNOWN_BYTES,
+        }
     }
 
     /// Starts the next delivery of the site whose turn it is.
@@ -312,10 +350,15 @@ impl Scheduler {
             let site = self.ready[turn].pop_front()?;
             self.ready_turn = 1 - turn;
             let delivery = self.start(site);
-            self.sites.live(site).line = Line::Busy;
+            let live = self.sites.live(site);
+            let (transport, rated) = (live.transport_index, live.settings.transport_rate_delay_ms > 0);
+            live.line = Line::Busy;
             self.place(site);
             if delivery.is_some() {
                 return delivery;
+            }
+            if rated {
+                self.let_one_go(transport);
             }
         }
         None
@@ -324,30 +367,51 @@ impl Scheduler {
     /// Starts a delivery of this site if its window has room.
     fn start(&mut self, handle: SiteHandle) -> Option<Delivery> {
         let now_ms = self.timeline.now_ms();
-        let Self { sites, active, stale_recipients, .. } = self;
+        let site = self.sites.live(handle);
+        let transport = site.transport_index;
+        let rated = site.settings.transport_rate_delay_ms > 0;
+        if rated && !self.sites.transports.get(transport).is_open(now_ms) {
+            return None;
+        }
+        let Self { sites, active, .. } = self;
         let site = sites.live(handle);
+        let mut dropped = 0;
         let grant = site.window.want(&site.settings, site.queue.want(handle), now_ms);
         site.queue.granted(grant);
         let request = site.queue.start(&site.settings, now_ms, |job| {
             let stale = !is_awaited(active, job.message);
-            *stale_recipients -= if stale { u64::from(job.remaining()) } else { 0 };
+            dropped += if stale { job.remaining() } else { 0 };
             stale
         });
         if let Some(unused) = site.queue.unused(handle) {
             let dead_ms = self.settings.minimal_backoff_ms;
             site.window.done(&site.settings, unused, now_ms, dead_ms);
         }
-        let request = request?;
+        let keep_connection = request.is_some() && site.reuse.starts(site.queue.in_progress(), now_ms);
         let more_queued = site.queue.has_work();
+        if dropped > 0 {
+            self.stale_left(transport, dropped);
+        }
+        let request = request?;
+        if rated {
+            self.sites.transports.get_mut(transport).started();
+        }
         let message =
-            active.get_mut(request.message).expect("a request of a withdrawn message is not started");
+            self.active.get_mut(request.message).expect("a request of a withdrawn message is not started");
         let recipients = request.recipients.len() as u32;
         message.start(recipients);
         let id = self.roster.id(message.roster_index);
         let running = RunningDelivery { message: request.message, site: handle, recipients };
         let Key { index, generation } = self.deliveries.insert(running);
         let delivery_id = DeliveryId(u64::from(generation) << 32 | u64::from(index));
-        Some(Delivery { delivery_id, id, site: handle, recipients: request.recipients, more_queued })
+        Some(Delivery {
+            delivery_id,
+            id,
+            site: handle,
+            recipients: request.recipients,
+            more_queued,
+            keep_connection,
+        })
     }
 
     /// Defers the next message of a dead site; `None` when it has no more work or is not dead any more.
@@ -358,12 +422,14 @@ impl Scheduler {
             if site.window.standing(&site.settings, now_ms) == Standing::Open {
                 return None;
             }
+            let transport = site.transport_index;
             let (message, recipients): (Key, Recipients) = site.queue.pop_job(&site.settings)?;
             let reason = Rc::clone(&site.reason);
             if !is_awaited(&self.active, message) {
-                self.stale_recipients -= recipients.len() as u64;
+                self.stale_left(transport, recipients.len() as u32);
                 continue;
             }
+            self.recipients_left(transport, recipients.len() as u32);
             let id = self.roster.id(self.active.get(message).expect("it is awaited").roster_index);
             self.defer_queued(message, recipients.len() as u32);
             return Some(Action::DeferNow { id, site: handle, recipients, reason });
@@ -389,9 +455,78 @@ impl Scheduler {
         } else if site.window.closed_until_ms() > now_ms {
             site.line = Line::Paused;
             self.paused.push(Reverse((site.window.closed_until_ms(), handle)));
+        } else if site.settings.transport_rate_delay_ms > 0 && !self.transport_lets_go(handle) {
+            self.sites.live(handle).line = Line::Transport;
         } else {
+            let site = self.sites.live(handle);
             site.line = Line::Ready;
             self.ready[usize::from(site.queue.front_is_bulk(&site.settings))].push_back(handle);
+        }
+    }
+
+    /// Whether the rate delay of the site's transport lets a delivery start; if not, the site waits there.
+    fn transport_lets_go(&mut self, handle: SiteHandle) -> bool {
+        let transport = self.sites.live(handle).transport_index;
+        let transport = self.sites.transports.get_mut(transport);
+        let is_open = transport.is_open(self.timeline.now_ms());
+        if !is_open {
+            transport.waiting.push_back(handle);
+        }
+        is_open
+    }
+
+    /// A delivery of this transport has ended; its rate delay begins, if it has one.
+    pub(super) fn transport_finished(&mut self, transport: TransportIndex) {
+        let now_ms = self.timeline.now_ms();
+        if let Some(until_ms) = self.sites.transports.get_mut(transport).finished(now_ms) {
+            self.paused_transports.push(Reverse((until_ms, transport)));
+        }
+    }
+
+    /// While the transport is open, gives the next of its waiting sites a chance to start something.
+    fn let_one_go(&mut self, transport: TransportIndex) {
+        loop {
+            let waited_for = self.sites.transports.get_mut(transport);
+            if !waited_for.is_open(self.timeline.now_ms()) {
+                return;
+            }
+            let Some(site) = waited_for.waiting.pop_front() else { return };
+            self.sites.live(site).line = Line::Busy;
+            self.place(site);
+            if self.sites.live(site).line == Line::Ready {
+                return;
+            }
+        }
+    }
+
+    /// Recipients of this transport are in memory now.
+    pub(super) fn recipients_entered(&mut self, transport: TransportIndex, count: u32) {
+        self.active_recipients += u64::from(count);
+        self.sites.transports.get_mut(transport).recipients += u64::from(count);
+    }
+
+    /// Recipients of this transport are in memory no more.
+    pub(super) fn recipients_left(&mut self, transport: TransportIndex, count: u32) {
+        self.active_recipients -= u64::from(count);
+        self.sites.transports.get_mut(transport).recipients -= u64::from(count);
+    }
+
+    /// The same for recipients of a message that was withdrawn.
+    pub(super) fn stale_left(&mut self, transport: TransportIndex, count: u32) {
+        self.stale_recipients -= u64::from(count);
+        self.recipients_left(transport, count);
+    }
+
+    /// The active queue is full: warns if most of it is for this site, and if no such warning was given lately.
+    pub(super) fn warn_of_clog(&mut self, handle: SiteHandle) {
+        let now_ms = self.timeline.now_ms();
+        let (pause_ms, active) = (self.settings.clog_warn_ms, self.active.len());
+        let site = self.sites.live(handle);
+        let messages = site.queue.messages();
+        if pause_ms > 0 && active >= CLOG_MIN && messages > active / 2 && now_ms >= site.no_warning_until_ms {
+            site.no_warning_until_ms = now_ms + pause_ms;
+            let (messages, active) = (messages as u32, active as u32);
+            self.outbox.push_back(Action::WarnOfClog { site: handle, messages, active });
         }
     }
 }

@@ -11,9 +11,12 @@ pub struct QmgrSettings {
     pub active_messages_max: u32,
     /// Bytes of active messages held in memory; at the limit nothing more is activated.
     pub active_bytes_max: u64,
-    /// Recipients of active messages. Postfix reads at least `qmgr_message_recipient_minimum` (10) of each of
-    /// `qmgr_message_active_limit` (20000) messages, hence 200000.
+    /// `qmgr_message_recipient_limit`: recipients in memory, over all messages, up to which a message gets as many of
+    /// its own as it has when it becomes active; beyond it gets the minimum.
     pub active_recipients_max: u32,
+    /// `qmgr_message_recipient_minimum`: recipients that a message may have in memory whatever the others have; at
+    /// least 1. With `active_messages_max` it bounds what the other limits do not.
+    pub message_recipients_min: u32,
     /// Messages waiting in *incoming* whose bytes stay in memory; beyond it only the id is kept.
     pub incoming_kept_messages_max: u32,
     /// Bytes of those messages.
@@ -33,6 +36,10 @@ pub struct QmgrSettings {
     pub maximal_queue_lifetime_ms: u64,
     /// `bounce_queue_lifetime`, milliseconds: the same for mail with the null sender.
     pub bounce_queue_lifetime_ms: u64,
+    /// `qmgr_clog_warn_time`, milliseconds between warnings that one site fills the active queue; 0 for none.
+    pub clog_warn_ms: u64,
+    /// `defer_transports`: their mail is deferred without an attempt, until a flush.
+    pub deferred_transports: Vec<String>,
     /// `default_*`: parameters of every transport that is not named below.
     pub default_transport: TransportSettings,
     /// `<transport>_*`: parameters by transport name.
@@ -44,7 +51,8 @@ impl Default for QmgrSettings {
         Self {
             active_messages_max: 20_000,
             active_bytes_max: 64 << 20,
-            active_recipients_max: 200_000,
+            active_recipients_max: 20_000,
+            message_recipients_min: 10,
             incoming_kept_messages_max: 10_000,
             incoming_kept_bytes_max: 32 << 20,
             deliveries_max: 5_000,
@@ -54,6 +62,8 @@ impl Default for QmgrSettings {
             queue_run_delay_ms: 300_000,
             maximal_queue_lifetime_ms: 5 * 86_400_000,
             bounce_queue_lifetime_ms: 5 * 86_400_000,
+            clog_warn_ms: 300_000,
+            deferred_transports: Vec::new(),
             default_transport: TransportSettings::default(),
             transports: BTreeMap::new(),
         }
@@ -86,6 +96,18 @@ pub struct TransportSettings {
     /// `default_destination_rate_delay`, milliseconds; above 0 deliveries to a site go one at a time with this
     /// pause between the end of one and the start of the next.
     pub rate_delay_ms: u64,
+    /// `default_transport_rate_delay`, milliseconds; above 0 deliveries go one at a time over the whole transport,
+    /// with this pause between the end of one and the start of the next.
+    pub transport_rate_delay_ms: u64,
+    /// `default_recipient_limit`: recipients of the transport in memory, up to which more are read.
+    pub recipients_in_memory_max: u32,
+    /// `default_extra_recipient_limit`: as many more for messages that have fewer than `refill_recipients` in memory,
+    /// so that one which fills the transport's share does not stop the others.
+    pub extra_recipients_max: u32,
+    /// `default_recipient_refill_limit`: so much of the share must be free before more recipients are read.
+    pub refill_recipients: u32,
+    /// `default_recipient_refill_delay`, milliseconds after which less will do.
+    pub refill_delay_ms: u64,
     /// `default_delivery_slot_cost`: deliveries of a message that earn it one slot for others; 0 = no pre-emption.
     pub slot_cost: u32,
     /// `default_delivery_slot_loan`: slots lent in advance.
@@ -106,6 +128,11 @@ impl Default for TransportSettings {
             negative_feedback: Feedback::Constant(1.0),
             failed_cohorts_max: 1,
             rate_delay_ms: 0,
+            transport_rate_delay_ms: 0,
+            recipients_in_memory_max: 20_000,
+            extra_recipients_max: 1000,
+            refill_recipients: 100,
+            refill_delay_ms: 5000,
             slot_cost: 5,
             slot_loan: 3,
             slot_discount_percent: 50,

@@ -11,10 +11,23 @@ use super::settings::TransportSettings;
 use super::slots::{Done, Grant, SiteHandle, Want};
 use std::collections::VecDeque;
 
-/// Jobs behind the current one that are looked at for one that may overtake: bounds the cost of a start.
+/// Jobs behind the current one that are looked at for one that may overtake: bounds the cost of a start. Also the jobs
+/// that are looked at for the one that more recipients belong to.
 const CANDIDATES_MAX: usize = 100;
 /// Spare room that an emptied queue keeps.
 const SPARE_JOBS: usize = 16;
+
+/// Recipients of one message for one site, as they are read.
+pub(super) struct Batch {
+    pub message: Key,
+    pub recipients: Recipients,
+    /// Jobs of the message, this one included, as far as is known.
+    pub siblings: u32,
+    /// Recipients of the message that are not read yet; any of them may be for this site.
+    pub unread: u32,
+    /// When the message became active.
+    pub active_since_ms: u64,
+}
 
 /// One message's recipients for one site.
 pub(super) struct Job {
@@ -26,6 +39,8 @@ pub(super) struct Job {
     requests: u32,
     /// Jobs of its message, this one included.
     siblings: u32,
+    /// Recipients that may still be read for it.
+    unread: u32,
     /// Requests started, less what was spent on overtaking jobs.
     credit: i64,
     /// Another job has overtaken it and is in front of it.
@@ -40,6 +55,11 @@ impl Job {
 
     fn remaining_requests(&self, recipients_max: u32) -> u32 {
         requests(self.remaining(), recipients_max)
+    }
+
+    /// What it may come to with the recipients that are not read yet.
+    fn expected_requests(&self, recipients_max: u32) -> u32 {
+        requests(self.remaining().saturating_add(self.unread), recipients_max)
     }
 }
 
@@ -62,27 +82,62 @@ impl SiteQueue {
         Self { jobs: VecDeque::new(), requests: 0, grants: 0, in_progress: 0 }
     }
 
-    /// Queues one of a message's `siblings` jobs.
-    pub fn push(
-        &mut self,
-        message: Key,
-        recipients: Recipients,
-        siblings: u32,
-        settings: &TransportSettings,
-        now_ms: u64,
-    ) {
-        let requests = requests(recipients.len() as u32, settings.recipients_max);
+    /// Queues the first recipients of a message for this site.
+    pub fn push(&mut self, batch: Batch, settings: &TransportSettings) {
+        let job = self.job(batch, settings);
+        self.jobs.push_back(job);
+    }
+
+    /// Queues more recipients of a message: with those that still wait, else where the message's age puts them.
+    pub fn extend(&mut self, batch: Batch, settings: &TransportSettings) {
+        let since_ms = batch.active_since_ms;
+        let behind = self.jobs.partition_point(|job| job.queued_at_ms <= since_ms);
+        let same_age = self.jobs.range(..behind).rev().take(CANDIDATES_MAX);
+        let found = same_age
+            .take_while(|job| job.queued_at_ms == since_ms)
+            .position(|job| job.message == batch.message)
+            .map(|back| behind - 1 - back)
+            .or_else(|| self.jobs.iter().take(CANDIDATES_MAX).position(|job| job.message == batch.message));
+        match found {
+            Some(index) => {
+                let job = &mut self.jobs[index];
+                if job.started as usize * 2 >= job.recipients.len() {
+                    job.recipients.drain(..job.started as usize);
+                    job.started = 0;
+                }
+                let before = job.remaining_requests(settings.recipients_max);
+                job.recipients.extend_from_slice(&batch.recipients);
+                job.unread = batch.unread;
+                let more = job.remaining_requests(settings.recipients_max) - before;
+                job.requests = job.requests.saturating_add(more);
+                self.requests += more;
+            }
+            None => {
+                let job = self.job(batch, settings);
+                self.jobs.insert(behind, job);
+            }
+        }
+    }
+
+    fn job(&mut self, batch: Batch, settings: &TransportSettings) -> Job {
+        let requests = requests(batch.recipients.len() as u32, settings.recipients_max);
         self.requests += requests;
-        self.jobs.push_back(Job {
-            message,
-            recipients,
+        Job {
+            message: batch.message,
+            recipients: batch.recipients,
             started: 0,
             requests,
-            siblings,
+            siblings: batch.siblings,
+            unread: batch.unread,
             credit: 0,
             overtaken: false,
-            queued_at_ms: now_ms,
-        });
+            queued_at_ms: batch.active_since_ms,
+        }
+    }
+
+    /// Messages that wait or are being delivered, as far as jobs and deliveries tell.
+    pub fn messages(&self) -> usize {
+        self.jobs.len() + self.in_progress as usize
     }
 
     pub fn has_work(&self) -> bool {
@@ -95,7 +150,10 @@ impl SiteQueue {
 
     /// The message in front is big enough to be pre-empted, by its requests for this site or by its sites.
     pub fn front_is_bulk(&self, settings: &TransportSettings) -> bool {
-        self.jobs.front().is_some_and(|job| is_bulk(job.requests.max(job.siblings), settings))
+        self.jobs.front().is_some_and(|job| {
+            let expected = if job.unread > 0 { job.expected_requests(settings.recipients_max) } else { 0 };
+            is_bulk(job.requests.max(job.siblings).max(expected), settings)
+        })
     }
 
     /// What to ask the home for: one slot, as long as asking costs a call, not a ring's turn.
@@ -193,11 +251,11 @@ impl SiteQueue {
             return;
         }
         // What does not fit into all the slots that the current job can still earn never overtakes it.
-        let left = i64::from(current.remaining_requests(settings.recipients_max));
+        let left = i64::from(current.expected_requests(settings.recipients_max));
         let slots_max = (left + current.credit) / cost;
         let mut best: Option<(usize, u64, u32)> = None;
         for (index, job) in self.jobs.iter().enumerate().skip(1).take(CANDIDATES_MAX) {
-            let need = job.remaining_requests(settings.recipients_max);
+            let need = job.expected_requests(settings.recipients_max);
             if job.overtaken || i64::from(need) > slots_max {
                 continue;
             }
@@ -254,11 +312,22 @@ mod tests {
         Key { index, generation: 0 }
     }
 
+    /// A message that became active at the millisecond of its index.
+    fn batch(index: u32, recipients: std::ops::Range<u32>, unread: u32) -> Batch {
+        Batch {
+            message: message(index),
+            recipients: recipients.collect(),
+            siblings: 1,
+            unread,
+            active_since_ms: u64::from(index),
+        }
+    }
+
     /// Queues jobs (message index, recipients) and gives the order in which messages' requests start.
     fn order(settings: &TransportSettings, jobs: &[(u32, u32)]) -> Vec<u32> {
         let mut queue = SiteQueue::new();
         for &(index, recipients) in jobs {
-            queue.push(message(index), (0..recipients).collect(), 1, settings, u64::from(index));
+            queue.push(batch(index, 0..recipients, 0), settings);
         }
         let mut started = Vec::new();
         loop {
@@ -304,7 +373,7 @@ mod tests {
     fn a_request_never_exceeds_the_recipient_limit_and_covers_each_recipient_once() {
         let settings = TransportSettings::default();
         let mut queue = SiteQueue::new();
-        queue.push(message(0), (0..120).collect(), 1, &settings, 0);
+        queue.push(batch(0, 0..120, 0), &settings);
         let mut seen = Vec::new();
         for expected in [50, 50, 20] {
             queue.granted(Grant { site: SITE, deliveries: 1 });
@@ -313,5 +382,59 @@ mod tests {
             seen.extend(request.recipients);
         }
         assert_eq!(seen, (0..120).collect::<Vec<u32>>());
+    }
+
+    /// Starts one request; answers its message and recipients.
+    fn start_one(queue: &mut SiteQueue, settings: &TransportSettings) -> Option<(u32, Recipients)> {
+        queue.granted(Grant { site: SITE, deliveries: 1 });
+        let request = queue.start(settings, 1000, |_| false)?;
+        queue.finished(SITE, false);
+        Some((request.message.index, request.recipients))
+    }
+
+    #[test]
+    fn recipients_that_are_read_later_join_their_message_and_keep_its_place() {
+        let settings = TransportSettings { slot_cost: 0, ..TransportSettings::default() };
+        let mut queue = SiteQueue::new();
+        queue.push(batch(3, 0..60, 40), &settings);
+        queue.push(batch(5, 0..1, 0), &settings);
+        assert_eq!(start_one(&mut queue, &settings).map(|(index, some)| (index, some.len())), Some((3, 50)));
+        queue.extend(batch(3, 60..100, 0), &settings);
+        let (index, recipients) = start_one(&mut queue, &settings).unwrap();
+        assert_eq!((index, recipients.to_vec()), (3, (50..100).collect()));
+        // Nothing of it waits any more: what comes now still goes before the younger message.
+        queue.extend(batch(3, 100..110, 0), &settings);
+        assert_eq!(start_one(&mut queue, &settings).map(|(index, _)| index), Some(3));
+        assert_eq!(start_one(&mut queue, &settings).map(|(index, _)| index), Some(5));
+        assert_eq!((queue.requests, queue.has_work()), (0, false));
+    }
+
+    #[test]
+    fn a_message_of_which_little_is_read_does_not_pass_for_a_small_one() {
+        let settings = TransportSettings::default();
+        let mut queue = SiteQueue::new();
+        queue.push(batch(0, 0..5000, 0), &settings);
+        queue.push(batch(1, 0..10, 90_000), &settings);
+        let started: Vec<_> = (0..100).map(|_| start_one(&mut queue, &settings).unwrap().0).collect();
+        assert_eq!(started, [0; 100]);
+    }
+
+    #[test]
+    fn reading_in_batches_keeps_what_a_job_holds_bounded() {
+        let settings = TransportSettings::default();
+        let mut queue = SiteQueue::new();
+        queue.push(batch(0, 0..200, 100_000), &settings);
+        let mut at = 200;
+        let mut seen = 0;
+        while let Some((_, recipients)) = start_one(&mut queue, &settings) {
+            assert_eq!(recipients[0], seen);
+            seen += recipients.len() as u32;
+            if at < 100_200 {
+                queue.extend(batch(0, at..at + 50, 100_200 - at - 50), &settings);
+                at += 50;
+            }
+            assert!(queue.jobs.front().is_none_or(|job| job.recipients.len() <= 500));
+        }
+        assert_eq!(seen, 100_200);
     }
 }

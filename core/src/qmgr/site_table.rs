@@ -1,13 +1,14 @@
 //! The sites that this shard knows, found by (transport, nexthop).
 
 use super::arena::{Arena, Key};
+use super::reuse::ConnectionReuse;
 use super::settings::{QmgrSettings, TransportSettings};
 use super::site_queue::SiteQueue;
 use super::slots::SiteHandle;
+use super::transport::{TransportIndex, Transports};
 use super::window::Window;
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
-use std::collections::HashMap;
 use std::hash::BuildHasher;
 use std::rc::Rc;
 
@@ -24,6 +25,8 @@ pub(super) enum Line {
     Ready,
     /// Its rate delay runs, a timer is set.
     Paused,
+    /// Its transport's rate delay runs, or another delivery of a transport that has one.
+    Transport,
     /// Dead, its work is being deferred.
     Suspending,
 }
@@ -32,6 +35,10 @@ pub(super) struct Site {
     pub transport: Box<str>,
     pub nexthop: Box<str>,
     pub settings: Rc<TransportSettings>,
+    pub transport_index: TransportIndex,
+    pub reuse: ConnectionReuse,
+    /// No warning that it fills the active queue before this scheduler time, in milliseconds.
+    pub no_warning_until_ms: u64,
     pub window: Window,
     pub queue: SiteQueue,
     /// The text of the trouble that made it dead last.
@@ -46,8 +53,7 @@ pub(super) struct SiteTable {
     sites: Arena<Site>,
     by_name: HashTable<u32>,
     hasher: RandomState,
-    transports: HashMap<String, Rc<TransportSettings>>,
-    default_transport: Rc<TransportSettings>,
+    pub transports: Transports,
     no_reason: Rc<str>,
     /// Least recently idle first.
     idle_first: u32,
@@ -57,14 +63,12 @@ pub(super) struct SiteTable {
 
 impl SiteTable {
     pub fn new(settings: &QmgrSettings) -> Self {
-        let named = settings.transports.iter();
         Self {
             sites: Arena::new(),
             by_name: HashTable::new(),
             // Nexthops come from outside: the hash is seeded so that nobody can aim at one bucket.
             hasher: RandomState::default(),
-            transports: named.map(|(name, transport)| (name.clone(), Rc::new(transport.clone()))).collect(),
-            default_transport: Rc::new(settings.default_transport.clone()),
+            transports: Transports::new(settings),
             no_reason: Rc::from(""),
             idle_first: NONE,
             idle_last: NONE,
@@ -100,12 +104,16 @@ impl SiteTable {
         if let Some(&index) = found {
             return handle(sites.key_at(index));
         }
-        let settings = Rc::clone(self.transports.get(transport).unwrap_or(&self.default_transport));
+        let transport_index = self.transports.intern(transport);
+        let settings = Rc::clone(&self.transports.get(transport_index).settings);
         let key = self.sites.insert(Site {
             transport: transport.into(),
             nexthop: nexthop.into(),
             window: Window::new(&settings),
             settings,
+            transport_index,
+            reuse: ConnectionReuse::default(),
+            no_warning_until_ms: 0,
             queue: SiteQueue::new(),
             reason: Rc::clone(&self.no_reason),
             line: Line::Busy,

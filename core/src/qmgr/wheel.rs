@@ -82,6 +82,11 @@ impl Wheel {
         far.drain(|mut slot| roster.append(due, &mut slot));
     }
 
+    /// Moves everything that is due behind `list`.
+    pub fn move_due(&mut self, roster: &mut Roster, list: &mut List) {
+        roster.append(list, &mut self.due);
+    }
+
     /// Frees the buried entries.
     pub fn prune(&mut self, roster: &mut Roster) {
         roster.prune(&mut self.due);

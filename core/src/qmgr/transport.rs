@@ -1,0 +1,150 @@
+//! What all sites of a transport share: its parameters, its recipients in memory, its rate delay.
+
+use super::settings::{QmgrSettings, TransportSettings};
+use super::slots::SiteHandle;
+use std::collections::{HashMap, VecDeque};
+use std::rc::Rc;
+
+/// Transports that have a record of their own. Names come from the administrator's tables, so this is far above what
+/// there can be; those beyond share one record, with the default parameters.
+const TRANSPORTS_MAX: usize = 10_000;
+
+/// Names one transport as long as the scheduler lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct TransportIndex(u32);
+
+pub(super) struct Transport {
+    pub settings: Rc<TransportSettings>,
+    /// `defer_transports` names it.
+    pub deferred: bool,
+    /// Its recipients in site queues and deliveries.
+    pub recipients: u64,
+    /// With a rate delay: a delivery runs.
+    busy: bool,
+    /// With a rate delay: no delivery starts before this scheduler time, in milliseconds.
+    closed_until_ms: u64,
+    /// Sites that wait for the rate delay, or for the delivery in progress.
+    pub waiting: VecDeque<SiteHandle>,
+}
+
+impl Transport {
+    fn new(settings: Rc<TransportSettings>, deferred: bool) -> Self {
+        let waiting = VecDeque::new();
+        Self { settings, deferred, recipients: 0, busy: false, closed_until_ms: 0, waiting }
+    }
+
+    /// Whether a delivery may start now, as far as the transport's rate delay is concerned.
+    pub fn is_open(&self, now_ms: u64) -> bool {
+        self.settings.transport_rate_delay_ms == 0 || (!self.busy && now_ms >= self.closed_until_ms)
+    }
+
+    /// A delivery begins.
+    pub fn started(&mut self) {
+        self.busy = self.settings.transport_rate_delay_ms > 0;
+    }
+
+    /// A delivery has ended; answers when the next may start, if there is a rate delay.
+    pub fn finished(&mut self, now_ms: u64) -> Option<u64> {
+        let delay_ms = self.settings.transport_rate_delay_ms;
+        self.busy = false;
+        self.closed_until_ms = now_ms + delay_ms;
+        (delay_ms > 0).then_some(self.closed_until_ms)
+    }
+}
+
+/// All transports that were named so far.
+pub(super) struct Transports {
+    all: Vec<Transport>,
+    by_name: HashMap<Box<str>, TransportIndex>,
+    default_settings: Rc<TransportSettings>,
+    any_deferred: bool,
+}
+
+impl Transports {
+    pub fn new(settings: &QmgrSettings) -> Self {
+        let mut transports = Self {
+            all: Vec::new(),
+            by_name: HashMap::new(),
+            default_settings: Rc::new(settings.default_transport.clone()),
+            any_deferred: !settings.deferred_transports.is_empty(),
+        };
+        // The first is the record that those beyond the limit share.
+        transports.all.push(Transport::new(Rc::clone(&transports.default_settings), false));
+        for name in settings.transports.keys().chain(&settings.deferred_transports) {
+            let own = settings.transports.get(name).map(|own| Rc::new(own.clone()));
+            let index = transports.intern(name);
+            let transport = transports.get_mut(index);
+            transport.settings = own.unwrap_or_else(|| Rc::clone(&transport.settings));
+            transport.deferred = settings.deferred_transports.contains(name);
+        }
+        transports
+    }
+
+    /// `defer_transports` is not empty.
+    pub fn any_deferred(&self) -> bool {
+        self.any_deferred
+    }
+
+    /// Finds or creates the record of a transport.
+    pub fn intern(&mut self, name: &str) -> TransportIndex {
+        if let Some(&index) = self.by_name.get(name) {
+            return index;
+        }
+        if self.all.len() > TRANSPORTS_MAX {
+            return TransportIndex(0);
+        }
+        let index = TransportIndex(self.all.len() as u32);
+        self.all.push(Transport::new(Rc::clone(&self.default_settings), false));
+        self.by_name.insert(name.into(), index);
+        index
+    }
+
+    pub fn get(&self, index: TransportIndex) -> &Transport {
+        &self.all[index.0 as usize]
+    }
+
+    pub fn get_mut(&mut self, index: TransportIndex) -> &mut Transport {
+        &mut self.all[index.0 as usize]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn transports_have_their_own_parameters_and_beyond_the_limit_the_default_ones() {
+        let slow = TransportSettings { transport_rate_delay_ms: 1000, ..TransportSettings::default() };
+        let settings = QmgrSettings {
+            transports: [("slow".to_owned(), slow)].into(),
+            deferred_transports: vec!["hold".to_owned(), "slow".to_owned()],
+            ..QmgrSettings::default()
+        };
+        let mut transports = Transports::new(&settings);
+        let slow = transports.intern("slow");
+        assert!(
+            transports.get(slow).deferred && transports.get(slow).settings.transport_rate_delay_ms == 1000
+        );
+        let hold = transports.intern("hold");
+        assert!(transports.get(hold).deferred && transports.get(hold).settings.transport_rate_delay_ms == 0);
+        for n in 0..2 * TRANSPORTS_MAX {
+            let index = transports.intern(&format!("t{n}"));
+            assert!(!transports.get(index).deferred);
+        }
+        assert!(transports.all.len() <= TRANSPORTS_MAX + 1);
+        assert_eq!(transports.intern("slow"), slow);
+    }
+
+    #[test]
+    fn a_rate_delay_opens_the_transport_a_while_after_each_delivery() {
+        let mut transport = Transport::new(
+            Rc::new(TransportSettings { transport_rate_delay_ms: 500, ..TransportSettings::default() }),
+            false,
+        );
+        assert!(transport.is_open(0));
+        transport.started();
+        assert!(!transport.is_open(100));
+        assert_eq!(transport.finished(1000), Some(1500));
+        assert!(!transport.is_open(1499) && transport.is_open(1500));
+    }
+}
