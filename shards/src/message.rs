@@ -22,6 +22,15 @@ pub enum Content {
     Spool(Vec<ChunkRef>),
 }
 
+/// Which recipients of the attempt have not been handed to the scheduler yet.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Unread {
+    /// Index of the first of them; those that are done already may lie in between.
+    pub from: u32,
+    /// How many there are.
+    pub count: u32,
+}
+
 /// A recipient that failed for good in this attempt, and why; its notice is still to be stored.
 #[derive(Clone, Debug)]
 pub struct FailedRecipient {
@@ -47,6 +56,10 @@ pub struct ActiveMessage {
     pub failed: RefCell<Vec<FailedRecipient>>,
     /// When it became active, wall clock in microseconds; for `delays=`.
     pub active_at_us: Cell<u64>,
+    /// Recipients that this attempt is still to look at.
+    pub unread: Cell<Unread>,
+    /// An operator wants it returned to the sender.
+    pub force_expired: Cell<bool>,
 }
 
 /// The stored bytes are not what this program writes.
@@ -70,6 +83,8 @@ impl ActiveMessage {
             progress: RefCell::new(progress),
             failed: RefCell::default(),
             active_at_us: Cell::new(0),
+            unread: Cell::default(),
+            force_expired: Cell::new(false),
         }
     }
 
@@ -93,6 +108,8 @@ impl ActiveMessage {
             progress: RefCell::new(progress),
             failed: RefCell::default(),
             active_at_us: Cell::new(0),
+            unread: Cell::default(),
+            force_expired: Cell::new(false),
         })
     }
 

@@ -5,7 +5,8 @@
 //!           lines `queue active`, `removed` and `status=expired`.
 //! Owns:     the scheduler, and the active messages in memory.
 //! Limits:   `qmgr_message_active_limit` and the scheduler's byte budgets bound what is in memory; beyond them only
-//!           ids are kept and messages are loaded again when their turn comes.
+//!           ids are kept and messages are loaded again when their turn comes. An active message's envelope is in
+//!           memory as it was stored; its recipients are resolved and queued by batches.
 //! On failure: a message that cannot be read is postponed (disk trouble) or set aside as corrupt (damage); while the
 //!           spool cannot take records no delivery starts, because its outcome could not be kept.
 //! Standards: Postfix's qmgr(8); RFC 5321 section 4.5.4.1.
@@ -18,14 +19,15 @@ use hashbrown::{HashMap, HashSet};
 use ringpost_core::dsn::Status;
 use ringpost_core::envelope::{OutcomeKind, Reason, write_outcome};
 use ringpost_core::qmgr::{
-    Action, Custody, Delivery, DeliveryReport, MessageId as QueuedId, QmgrSettings, Resolved, Scheduler,
-    SiteHandle,
+    Action, Custody, Delivery, DeliveryReport, MessageId as QueuedId, QmgrSettings, Refilled, Resolved,
+    Scheduler, SiteHandle,
 };
 use ringpost_core::resolve::Destination;
 use ringpost_reactor::local::Notify;
 use ringpost_spool::{LoadError, MessageId, SpoolEvent, SpoolState};
+use smallvec::SmallVec;
 
-use crate::message::{ActiveMessage, FailedRecipient, outcome_note, retry_note};
+use crate::message::{ActiveMessage, FailedRecipient, Unread, outcome_note, retry_note};
 use crate::race::race;
 use crate::shard::Shard;
 use crate::{bounce, smtp};
@@ -84,7 +86,8 @@ impl Qmgr {
     pub fn nexthop(&self, site: SiteHandle) -> String {
         let scheduler = self.scheduler.borrow();
         let (_transport, nexthop) = scheduler.site_names(site).expect("a site in delivery is not forgotten");
-        nexthop.to_owned()
+        // Where each recipient is a destination of its own, the nexthop follows the local part.
+        nexthop.rsplit_once('@').map_or(nexthop, |(_, nexthop)| nexthop).to_owned()
     }
 }
 
@@ -163,14 +166,22 @@ fn pump(shard: &Rc<Shard>) {
 fn perform(shard: &Rc<Shard>, action: Action) {
     match action {
         // At the stop nothing new is begun; what is not begun is found in the spool at the next start.
-        Action::Activate { .. } | Action::Deliver(_) if shard.drain.begun() => {}
+        Action::Activate { .. } | Action::Refill { .. } | Action::Deliver(_) if shard.drain.begun() => {}
         Action::Activate { id } => activate(shard, id),
+        Action::Refill { id, recipients_max } => refill(shard, id, recipients_max),
         Action::Deliver(delivery) => deliver(shard, delivery),
         Action::DeferNow { id, site: _, recipients, reason } => {
             let message = shard.qmgr.message(id);
             let text = format!("delivery temporarily suspended: {reason}");
             put_off(shard, &message, &recipients, Status::persistent(4, 1), &text);
         }
+        Action::DeferTransport { id, site: _, recipients } => {
+            let message = shard.qmgr.message(id);
+            put_off(shard, &message, &recipients, Status::persistent(3, 2), "deferred transport");
+        }
+        Action::WarnOfClog { site, messages, active } => warn_of_clog(shard, site, messages, active),
+        // It could not be loaded: the spool's record of it holds, until the scheduler has it tried again.
+        Action::Retry { id, .. } if !shard.qmgr.messages.borrow().contains_key(&id.0) => {}
         Action::MessageDone { id } => end_attempt(shard, id, AttemptEnd::Done),
         Action::Retry { id, due_at_ms } => end_attempt(shard, id, AttemptEnd::Retry { due_at_ms }),
         Action::Expire { id } => end_attempt(shard, id, AttemptEnd::Expired),
@@ -239,33 +250,85 @@ fn begin_attempt(shard: &Rc<Shard>, message: &ActiveMessage) {
             remaining,
         );
     });
-    let mut plan: Vec<(SiteHandle, u32)> =
-        Vec::with_capacity(message.progress.borrow().remaining_count() as usize);
-    let mut unresolved: Vec<u32> = Vec::new();
-    for (index, recipient) in message.envelope.recipients().enumerate() {
-        let index = index as u32;
-        if message.progress.borrow().is_done(index) {
-            continue;
-        }
-        match shard.settings.resolve.destination(recipient.address) {
-            Destination::Site { transport, nexthop } => {
-                // One destination however its name is spelled.
-                let nexthop = nexthop.to_ascii_lowercase();
-                plan.push((shard.qmgr.scheduler.borrow_mut().site(transport, &nexthop), index));
-            }
-            Destination::Unavailable => unresolved.push(index),
-        }
-    }
-    if !unresolved.is_empty() {
-        put_off(shard, message, &unresolved, Status::persistent(3, 0), "mail transport unavailable");
-    }
+    let count = message.progress.borrow().remaining_count();
+    message.unread.set(Unread { from: 0, count });
+    let recipients_max = shard.qmgr.scheduler.borrow().batch_recipients();
+    let batch = read_recipients(shard, message, recipients_max);
     let resolved = Resolved {
         arrival_ms: message.envelope.arrival_us() / 1000,
         bytes: message.memory_bytes(),
         null_sender: message.envelope.sender().is_empty(),
-        deferred: unresolved.len() as u32,
+        force_expired: message.force_expired.get(),
+        deferred: batch.unresolved,
+        unread: message.unread.get().count,
     };
-    shard.qmgr.scheduler.borrow_mut().activated(QueuedId(message.id.bits()), resolved, &plan, now_ms(shard));
+    let id = QueuedId(message.id.bits());
+    shard.qmgr.scheduler.borrow_mut().activated(id, resolved, &batch.plan, now_ms(shard));
+}
+
+fn refill(shard: &Rc<Shard>, id: QueuedId, recipients_max: u32) {
+    let message = shard.qmgr.message(id);
+    let batch = read_recipients(shard, &message, recipients_max);
+    let read = Refilled { deferred: batch.unresolved, unread: message.unread.get().count };
+    shard.qmgr.scheduler.borrow_mut().refilled(id, read, &batch.plan, now_ms(shard));
+}
+
+/// Recipients as the scheduler takes them.
+struct RecipientBatch {
+    plan: SmallVec<[(SiteHandle, u32); 4]>,
+    /// Recipients that are deferred because nothing here can deliver them.
+    unresolved: u32,
+}
+
+/// Resolves the next recipients of a message, `recipients_max` at most.
+fn read_recipients(shard: &Rc<Shard>, message: &ActiveMessage, recipients_max: u32) -> RecipientBatch {
+    let mut unread = message.unread.get();
+    let mut plan = SmallVec::new();
+    let mut unresolved: SmallVec<[u32; 4]> = SmallVec::new();
+    let most = unread.count.min(recipients_max);
+    let left = unread.count - most;
+    for (index, recipient) in message.envelope.recipients_from(unread.from) {
+        if unread.count == left {
+            break;
+        }
+        unread.from = index + 1;
+        if message.progress.borrow().is_done(index) {
+            continue;
+        }
+        unread.count -= 1;
+        match shard.settings.resolve.destination(recipient.address) {
+            Destination::Site { transport, nexthop } => {
+                let name = shard.settings.site_name(transport, nexthop, recipient.address);
+                plan.push((shard.qmgr.scheduler.borrow_mut().site(transport, &name), index));
+            }
+            Destination::Unavailable => unresolved.push(index),
+        }
+    }
+    message.unread.set(unread);
+    if !unresolved.is_empty() {
+        put_off(shard, message, &unresolved, Status::persistent(3, 0), "mail transport unavailable");
+    }
+    RecipientBatch { plan, unresolved: unresolved.len() as u32 }
+}
+
+/// Like Postfix, this says what may help.
+fn warn_of_clog(shard: &Shard, site: SiteHandle, messages: u32, active: u32) {
+    let scheduler = shard.qmgr.scheduler.borrow();
+    let Some((transport, nexthop)) = scheduler.site_names(site) else { return };
+    let number = shard.index as u32;
+    shard.log.warning(
+        "qmgr",
+        number,
+        format_args!("mail for {nexthop} is using up {messages} of {active} active queue entries"),
+    );
+    shard.log.warning(
+        "qmgr",
+        number,
+        format_args!(
+            "other mail waits behind it: you may need to raise {transport}_destination_concurrency_limit, or to give \
+             {nexthop} a transport of its own; qmgr_clog_warn_time = 0 turns this warning off"
+        ),
+    );
 }
 
 // ---------------------------------------------------------------------------------------------------------------

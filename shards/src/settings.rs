@@ -1,6 +1,7 @@
 //! settings: the configuration as the shards use it, read once at the start. Nothing here changes while the engine
 //! runs, and all shards share it.
 
+use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -8,9 +9,10 @@ use std::time::Duration;
 use ringpost_core::access::{AccessFacts, AccessLists};
 use ringpost_core::address::Address;
 use ringpost_core::cleanup::CleanupSettings;
-use ringpost_core::config::{Config, View, names};
+use ringpost_core::config::{Config, ServiceType, View, names};
 use ringpost_core::content::BareNewline;
 use ringpost_core::dns::AddressPreference;
+use ringpost_core::domain_list::DomainList;
 use ringpost_core::envelope::RECIPIENTS_MAX;
 use ringpost_core::network_list::NetworkList;
 use ringpost_core::qmgr::{QmgrSettings, TransportSettings};
@@ -30,8 +32,6 @@ const RING_ENTRIES: u32 = 1024;
 const RECEIVE_BUFFERS: u16 = 2048;
 /// Bytes of each: a 4 KiB message with its commands in one piece.
 const RECEIVE_BUFFER_BYTES: u32 = 8192;
-/// `qmgr_message_recipient_minimum`'s default: recipients of each active message that are in memory at least.
-const RECIPIENTS_A_MESSAGE_MIN: u64 = 10;
 /// Destinations without work that a shard remembers by name.
 const IDLE_SITES_MAX: u32 = 10_000;
 
@@ -126,7 +126,9 @@ pub struct SmtpSettings {
     pub randomize_addresses: bool,
     /// `smtp_connection_cache_on_demand`.
     pub keep_connections: bool,
-    /// `smtp_connection_cache_time_limit`.
+    /// `smtp_connection_cache_destinations`.
+    pub cache_destinations: DomainList,
+    /// `smtp_connection_cache_time_limit`, at most `connection_cache_ttl_limit`.
     pub cache_time: Duration,
     /// `smtp_connection_reuse_time_limit`.
     pub reuse_time: Duration,
@@ -141,6 +143,19 @@ pub struct SmtpSettings {
 }
 
 impl SmtpSettings {
+    /// Whether connections to this nexthop are kept even when mail does not come back-to-back. The list names it with or
+    /// without brackets, and without a port.
+    pub fn always_keeps(&self, nexthop: &str) -> bool {
+        let (host, bare) = match nexthop.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+            Some((inner, _port)) => (&nexthop[..inner.len() + 2], inner),
+            None => {
+                let host = nexthop.split_once(':').map_or(nexthop, |(host, _port)| host);
+                (host, host)
+            }
+        };
+        [host, bare].iter().any(|name| self.cache_destinations.contains(name.as_bytes()))
+    }
+
     /// The local address for a connection to `server`.
     pub fn bind_address(&self, server: SocketAddr) -> Option<SocketAddr> {
         let bind = if server.is_ipv4() { self.bind_v4 } else { self.bind_v6 };
@@ -265,6 +280,19 @@ impl Settings {
         match declared_bytes {
             0 => service.session.message_size_limit / 2 * 3,
             declared => declared,
+        }
+    }
+
+    /// The scheduler's name for where this recipient goes: the nexthop, one destination however its name is spelled;
+    /// where the transport takes one recipient a delivery, each recipient is a destination of its own, like Postfix's.
+    pub fn site_name<'a>(&self, transport: &str, nexthop: &'a str, address: &str) -> Cow<'a, str> {
+        if self.qmgr.transport(transport).recipients_max == 1 {
+            let local = address.rsplit_once('@').map_or(address, |(local, _domain)| local);
+            return Cow::Owned(format!("{local}@{}", nexthop.to_ascii_lowercase()));
+        }
+        match nexthop.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            true => Cow::Owned(nexthop.to_ascii_lowercase()),
+            false => Cow::Borrowed(nexthop),
         }
     }
 
@@ -486,7 +514,10 @@ fn smtp(config: &Config) -> Result<SmtpSettings, Failure> {
         mx_session_limit: view.count(names::SMTP_MX_SESSION_LIMIT).max(1),
         randomize_addresses: view.flag(names::SMTP_RANDOMIZE_ADDRESSES),
         keep_connections: view.flag(names::SMTP_CONNECTION_CACHE_ON_DEMAND),
-        cache_time: view.time(names::SMTP_CONNECTION_CACHE_TIME_LIMIT),
+        cache_destinations: view.domains(names::SMTP_CONNECTION_CACHE_DESTINATIONS),
+        cache_time: view
+            .time(names::SMTP_CONNECTION_CACHE_TIME_LIMIT)
+            .min(view.time(names::CONNECTION_CACHE_TTL_LIMIT)),
         reuse_time: view.time(names::SMTP_CONNECTION_REUSE_TIME_LIMIT),
         reuse_count: clamped(view.number(names::SMTP_CONNECTION_REUSE_COUNT_LIMIT)),
         address_preference: match view.text(names::SMTP_ADDRESS_PREFERENCE).as_str() {
@@ -507,15 +538,14 @@ fn qmgr(config: &Config, shards: usize) -> QmgrSettings {
     let milliseconds = |name| view.time(name).as_millis() as u64;
     let share = |total: u64| total.div_ceil(shards as u64);
     let memory = share(view.number(names::RINGPOST_MESSAGE_MEMORY));
-    let transports = ["smtp", "relay"].map(|name| (name.to_owned(), transport(&view, name)));
-    let messages = view.number(names::QMGR_MESSAGE_ACTIVE_LIMIT);
-    // Some of every active message's recipients are always in memory, whatever the limit says.
-    let recipients = view
-        .number(names::QMGR_MESSAGE_RECIPIENT_LIMIT)
-        .max(messages.saturating_mul(RECIPIENTS_A_MESSAGE_MIN));
+    // What master.cf does not name cannot deliver; the two that this system has of itself count as named.
+    let unix = config.services().iter().filter(|service| service.kind == ServiceType::Unix);
+    let named = unix.map(|service| service.name.as_str()).chain(["smtp", "relay"]);
+    let transports = named.map(|name| (name.to_owned(), transport(&view, Some(name), shards))).collect();
     QmgrSettings {
-        active_messages_max: clamped(share(messages)).max(1),
-        active_recipients_max: clamped(share(recipients)),
+        active_messages_max: clamped(share(view.number(names::QMGR_MESSAGE_ACTIVE_LIMIT))).max(1),
+        active_recipients_max: clamped(share(view.number(names::QMGR_MESSAGE_RECIPIENT_LIMIT))),
+        message_recipients_min: clamped(view.number(names::QMGR_MESSAGE_RECIPIENT_MINIMUM)),
         active_bytes_max: memory,
         incoming_kept_bytes_max: memory / 2,
         idle_sites_max: IDLE_SITES_MAX.max(clamped(view.number(names::SMTPD_RECIPIENT_LIMIT))),
@@ -525,14 +555,34 @@ fn qmgr(config: &Config, shards: usize) -> QmgrSettings {
         queue_run_delay_ms: milliseconds(names::QUEUE_RUN_DELAY),
         maximal_queue_lifetime_ms: milliseconds(names::MAXIMAL_QUEUE_LIFETIME),
         bounce_queue_lifetime_ms: milliseconds(names::BOUNCE_QUEUE_LIFETIME),
-        transports: transports.into(),
+        clog_warn_ms: milliseconds(names::QMGR_CLOG_WARN_TIME),
+        deferred_transports: view.list(names::DEFER_TRANSPORTS),
+        default_transport: transport(&view, None, shards),
+        transports,
         ..QmgrSettings::default()
     }
 }
 
-fn transport(view: &View<'_>, name: &str) -> TransportSettings {
-    let number = |parameter| clamped(view.transport_number(name, parameter));
-    let feedback = |parameter| view.transport_feedback(name, parameter);
+/// The parameters of the transport with this name, or the general ones.
+fn transport(view: &View<'_>, name: Option<&str>, shards: usize) -> TransportSettings {
+    let number = |parameter| {
+        clamped(match name {
+            Some(name) => view.transport_number(name, parameter),
+            None => view.number(parameter),
+        })
+    };
+    let milliseconds = |parameter| {
+        let time = match name {
+            Some(name) => view.transport_time(name, parameter),
+            None => view.time(parameter),
+        };
+        time.as_millis() as u64
+    };
+    let feedback = |parameter| match name {
+        Some(name) => view.transport_feedback(name, parameter),
+        None => view.feedback(parameter),
+    };
+    let share = |total: u32| total.div_ceil(shards as u32);
     TransportSettings {
         concurrency_max: number(names::DEFAULT_DESTINATION_CONCURRENCY_LIMIT),
         concurrency_initial: number(names::INITIAL_DESTINATION_CONCURRENCY).max(1),
@@ -540,7 +590,13 @@ fn transport(view: &View<'_>, name: &str) -> TransportSettings {
         positive_feedback: feedback(names::DEFAULT_DESTINATION_CONCURRENCY_POSITIVE_FEEDBACK),
         negative_feedback: feedback(names::DEFAULT_DESTINATION_CONCURRENCY_NEGATIVE_FEEDBACK),
         failed_cohorts_max: number(names::DEFAULT_DESTINATION_CONCURRENCY_FAILED_COHORT_LIMIT),
-        rate_delay_ms: view.transport_time(name, names::DEFAULT_DESTINATION_RATE_DELAY).as_millis() as u64,
+        rate_delay_ms: milliseconds(names::DEFAULT_DESTINATION_RATE_DELAY),
+        // Each shard keeps the pause for itself: so many times as long, all together send no faster than is wanted.
+        transport_rate_delay_ms: milliseconds(names::DEFAULT_TRANSPORT_RATE_DELAY) * shards as u64,
+        recipients_in_memory_max: share(number(names::DEFAULT_RECIPIENT_LIMIT)),
+        extra_recipients_max: share(number(names::DEFAULT_EXTRA_RECIPIENT_LIMIT)),
+        refill_recipients: number(names::DEFAULT_RECIPIENT_REFILL_LIMIT),
+        refill_delay_ms: milliseconds(names::DEFAULT_RECIPIENT_REFILL_DELAY),
         slot_cost: number(names::DEFAULT_DELIVERY_SLOT_COST),
         slot_loan: number(names::DEFAULT_DELIVERY_SLOT_LOAN),
         slot_discount_percent: number(names::DEFAULT_DELIVERY_SLOT_DISCOUNT),

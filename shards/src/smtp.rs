@@ -3,7 +3,8 @@
 //! Receives: deliveries from the queue manager.
 //! Sends:    mail to servers; the result of every recipient back to the queue manager; the delivery lines.
 //! Owns:     the connections, also those that wait for more mail (Postfix's scache, within one shard).
-//! Limits:   `smtp_mx_address_limit` addresses and `smtp_mx_session_limit` sessions a delivery; an idle connection
+//! Limits:   `smtp_mx_address_limit` addresses and `smtp_mx_session_limit` sessions a delivery; a connection waits for
+//!           more mail only where mail comes back-to-back, or for `smtp_connection_cache_destinations`; it then
 //!           waits `smtp_connection_cache_time_limit`, is used for `smtp_connection_reuse_time_limit` and
 //!           `smtp_connection_reuse_count_limit` mails; the scheduler bounds connections by bounding deliveries.
 //! On failure: the next server, then a deferral; a kept connection that turns out dead costs only a new one.
@@ -83,10 +84,13 @@ async fn serve(shard: Rc<Shard>, delivery: Delivery) {
 }
 
 async fn serve_site(shard: &Rc<Shard>, mut delivery: Delivery) {
+    let limits = &shard.settings.smtp;
+    let always_kept =
+        !limits.cache_destinations.is_empty() && limits.always_keeps(&shard.qmgr.nexthop(delivery.site));
     let mut connection: Option<Connection> = None;
     loop {
         let end = attempt::deliver(shard, &mut connection, &delivery).await;
-        if connection.as_ref().is_some_and(|open| !may_be_reused(shard, open)) {
+        if connection.as_ref().is_some_and(|open| !may_be_reused(shard, open, always_kept)) {
             quit(shard, connection.take());
         }
         if let Some(next) = qmgr::delivery_ended(shard, &delivery, end) {
@@ -94,6 +98,9 @@ async fn serve_site(shard: &Rc<Shard>, mut delivery: Delivery) {
             continue;
         }
         let Some(mut open) = connection.take() else { return };
+        if !always_kept && !delivery.keep_connection {
+            return quit(shard, Some(open));
+        }
         match wait_for_work(shard, &mut open, delivery.site).await {
             Some(next) => {
                 delivery = next;
@@ -104,10 +111,10 @@ async fn serve_site(shard: &Rc<Shard>, mut delivery: Delivery) {
     }
 }
 
-fn may_be_reused(shard: &Shard, open: &Connection) -> bool {
+fn may_be_reused(shard: &Shard, open: &Connection, always_kept: bool) -> bool {
     let limits = &shard.settings.smtp;
     let age = shard.handle.now().since(open.opened_at);
-    limits.keep_connections
+    (always_kept || limits.keep_connections)
         && age < limits.reuse_time
         && (limits.reuse_count == 0 || open.session.mails_begun() < limits.reuse_count)
 }

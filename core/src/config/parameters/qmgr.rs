@@ -25,23 +25,23 @@ parameters! {
         "The pause between two deliveries to one destination; beyond 0 they go one at a time.";
     DEFAULT_DESTINATION_RECIPIENT_LIMIT "default_destination_recipient_limit" Int(0, 100000) = "50", Honoured("qmgr"),
         "The most recipients of one delivery; 0 for no limit.";
-    DEFAULT_EXTRA_RECIPIENT_LIMIT "default_extra_recipient_limit" Int = "1000", WithoutEffect("recipients of a message are read at once"),
-        "Recipients beyond the limit for messages that overtake.";
+    DEFAULT_EXTRA_RECIPIENT_LIMIT "default_extra_recipient_limit" Int(0, 100000000) = "1000", Honoured("qmgr"),
+        "Recipients beyond the limit for messages that have few in memory.";
     DEFAULT_MINIMUM_DELIVERY_SLOTS "default_minimum_delivery_slots" Int(0, 100000) = "3", Honoured("qmgr"),
         "The slots that a message must be able to earn before it can be overtaken.";
     DEFAULT_PROCESS_LIMIT "default_process_limit" Int = "100", WithoutEffect("sessions are bounded by ringpost_session_limit, deliveries by the concurrency limits"),
         "The most processes of one service.";
-    DEFAULT_RECIPIENT_LIMIT "default_recipient_limit" Int = "20000", WithoutEffect("qmgr_message_recipient_limit rules alone"),
+    DEFAULT_RECIPIENT_LIMIT "default_recipient_limit" Int(0, 100000000) = "20000", Honoured("qmgr"),
         "The most recipients in memory for one transport.";
-    DEFAULT_RECIPIENT_REFILL_DELAY "default_recipient_refill_delay" Time(Seconds) = "5s", WithoutEffect("recipients of a message are read at once"),
+    DEFAULT_RECIPIENT_REFILL_DELAY "default_recipient_refill_delay" Time(Seconds) = "5s", Honoured("qmgr"),
         "How long after the last time more recipients are read.";
-    DEFAULT_RECIPIENT_REFILL_LIMIT "default_recipient_refill_limit" Int = "100", WithoutEffect("recipients of a message are read at once"),
+    DEFAULT_RECIPIENT_REFILL_LIMIT "default_recipient_refill_limit" Int(0, 100000000) = "100", Honoured("qmgr"),
         "How many recipients must be free before more are read.";
     DEFAULT_TRANSPORT "default_transport" Text = "smtp", Honoured("qmgr"),
         "The transport, and perhaps the next hop, of mail for remote domains.";
-    DEFAULT_TRANSPORT_RATE_DELAY "default_transport_rate_delay" Time(Seconds) = "0s", Refused { reason: "only destinations have a rate delay yet", weakens: Weakens::Never },
+    DEFAULT_TRANSPORT_RATE_DELAY "default_transport_rate_delay" Time(Seconds) = "0s", Honoured("qmgr"),
         "The pause between two deliveries by one transport; beyond 0 they go one at a time.";
-    DEFER_TRANSPORTS "defer_transports" List = "", Refused { reason: "transports cannot be put on hold yet", weakens: Weakens::Never },
+    DEFER_TRANSPORTS "defer_transports" List = "", Honoured("qmgr"),
         "Transports whose mail waits for a flush.";
     EMPTY_ADDRESS_DEFAULT_TRANSPORT_MAPS_LOOKUP_KEY "empty_address_default_transport_maps_lookup_key" Text = "<>", WithoutEffect("tables of transports are not served yet"),
         "The key of the null sender in tables of default transports.";
@@ -63,7 +63,7 @@ parameters! {
         "How long delivery is tried before a message is returned.";
     MINIMAL_BACKOFF_TIME "minimal_backoff_time" Time(Seconds) = "300s", Honoured("qmgr"),
         "The shortest wait before a deferred message is tried again, and the rest of a dead destination.";
-    QMGR_CLOG_WARN_TIME "qmgr_clog_warn_time" Time(Seconds) = "300s", Refused { reason: "no warning is given", weakens: Weakens::Never },
+    QMGR_CLOG_WARN_TIME "qmgr_clog_warn_time" Time(Seconds) = "300s", Honoured("qmgr"),
         "The pause between warnings that one destination fills the active queue.";
     QMGR_DAEMON_TIMEOUT "qmgr_daemon_timeout" Time(Seconds) = "1000s", WithoutEffect("there is no watchdog"),
         "The longest time for one request before a watchdog ends the queue manager.";
@@ -75,7 +75,7 @@ parameters! {
         "The most messages in the active queue.";
     QMGR_MESSAGE_RECIPIENT_LIMIT "qmgr_message_recipient_limit" Int(1, 100000000) = "20000", Honoured("qmgr"),
         "The most recipients in memory.";
-    QMGR_MESSAGE_RECIPIENT_MINIMUM "qmgr_message_recipient_minimum" Int = "10", WithoutEffect("recipients of a message are read at once"),
+    QMGR_MESSAGE_RECIPIENT_MINIMUM "qmgr_message_recipient_minimum" Int(1, 100000) = "10", Honoured("qmgr"),
         "The least recipients in memory for each message.";
     QUEUE_RUN_DELAY "queue_run_delay" Time(Seconds) = "300s", Honoured("qmgr"),
         "The most that a due message may be late.";

@@ -23,7 +23,7 @@ parameters! {
         "The name of the connection cache service.";
     CONNECTION_CACHE_STATUS_UPDATE_TIME "connection_cache_status_update_time" Time(Seconds) = "600s", WithoutEffect("the counters show the cache"),
         "How often the use of the connection cache is logged.";
-    CONNECTION_CACHE_TTL_LIMIT "connection_cache_ttl_limit" Time(Seconds) = "2s", WithoutEffect("smtp_connection_cache_time_limit rules alone"),
+    CONNECTION_CACHE_TTL_LIMIT "connection_cache_ttl_limit" Time(Seconds) = "2s", Honoured("smtp"),
         "The longest time for which the cache keeps a connection.";
     DAEMON_TABLE_OPEN_ERROR_IS_FATAL "daemon_table_open_error_is_fatal" Bool = "no", WithoutEffect("lookup tables are not served yet"),
         "Whether a table that cannot be opened ends a daemon.";

@@ -37,7 +37,7 @@ parameters! {
         "Whether an alias changes the server's name.";
     SMTP_CONNECT_TIMEOUT "smtp_connect_timeout" Time(Seconds) = "30s", Honoured("smtp"),
         "The longest wait for a connection; 0 for the system's own limit.";
-    SMTP_CONNECTION_CACHE_DESTINATIONS "smtp_connection_cache_destinations" Domains = "", WithoutEffect("connections to every destination are kept on demand"),
+    SMTP_CONNECTION_CACHE_DESTINATIONS "smtp_connection_cache_destinations" Domains = "", Honoured("smtp"),
         "Destinations whose connections are always kept.";
     SMTP_CONNECTION_CACHE_ON_DEMAND "smtp_connection_cache_on_demand" Bool = "yes", Honoured("smtp"),
         "Whether connections of busy destinations are kept.";
