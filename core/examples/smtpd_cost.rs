@@ -74,6 +74,7 @@ fn main() {
         address: IpAddr::from([192, 0, 2, 1]),
         port: 1,
         in_mynetworks: true,
+        may_ask_verp: false,
         bare_newline_excluded: false,
     };
     let mut session = Session::new(Rc::new(SmtpdSettings::new("mx.example")), client);

@@ -26,11 +26,17 @@ pub struct AccessLists {
     pub data: Vec<Restriction>,
     /// `smtpd_end_of_data_restrictions`.
     pub end_of_data: Vec<Restriction>,
+    /// `smtpd_etrn_restrictions`.
+    pub etrn: Vec<Restriction>,
     /// `relay_domains_reject_code`.
     pub relay_reject_code: u16,
     /// `reject_code`: of the item `reject`.
     pub reject_code: u16,
 }
+
+/// What `smtpd_sender_restrictions` are about, as refusals name it; ETRN has no sender.
+pub const SENDER_ADDRESS: &str = "Sender address";
+const ETRN_COMMAND: &str = "Etrn command";
 
 /// What the items ask about.
 #[derive(Clone, Copy, Debug)]
@@ -43,6 +49,8 @@ pub struct AccessFacts<'a> {
     pub recipient: Option<&'a Address>,
     /// The recipient's domain is one of ours, or one that we relay for.
     pub destination_is_ours: bool,
+    /// The domain of ETRN.
+    pub etrn_domain: Option<&'a str>,
 }
 
 impl AccessLists {
@@ -65,13 +73,27 @@ impl AccessLists {
         self.refusal("End-of-data", &self.end_of_data, facts)
     }
 
+    /// The verdict on ETRN: the lists on the client and its greeting, then ETRN's own.
+    pub fn at_etrn(&self, facts: &AccessFacts<'_>) -> Option<Reply> {
+        let early = self.before_recipient.iter().filter(|(what, _)| *what != SENDER_ADDRESS);
+        let early = early.map(|(what, list)| (*what, list.as_slice()));
+        early
+            .chain([(ETRN_COMMAND, self.etrn.as_slice())])
+            .find_map(|(what, list)| self.refusal(what, list, facts))
+    }
+
     /// The first item that decides wins; a list that runs out permits.
     fn refusal(&self, what: &str, list: &[Restriction], facts: &AccessFacts<'_>) -> Option<Reply> {
         for item in list {
             match item {
                 Restriction::Permit => return None,
                 Restriction::PermitMynetworks if facts.client_in_mynetworks => return None,
-                Restriction::PermitAuthDestination if facts.destination_is_ours => return None,
+                // Without one recipient there is no destination to permit for.
+                Restriction::PermitAuthDestination
+                    if facts.destination_is_ours && facts.recipient.is_some() =>
+                {
+                    return None;
+                }
                 Restriction::RejectUnauthDestination if !facts.destination_is_ours => {
                     return Some(relay_denied(self.relay_reject_code, facts));
                 }
@@ -95,8 +117,9 @@ fn relay_denied(code: u16, facts: &AccessFacts<'_>) -> Reply {
 }
 
 fn access_denied(code: u16, what: &str, facts: &AccessFacts<'_>) -> Reply {
-    let subject = match (what, facts.recipient) {
-        ("Recipient address", Some(recipient)) => recipient.to_string(),
+    let subject = match (what, facts.recipient, facts.etrn_domain) {
+        ("Recipient address", Some(recipient), _) => recipient.to_string(),
+        (ETRN_COMMAND, _, Some(domain)) => domain.to_owned(),
         _ => facts.client.to_owned(),
     };
     let enhanced = if code < 500 { "4.7.1" } else { "5.7.1" };
@@ -124,6 +147,7 @@ mod tests {
             client: "unknown[192.0.2.9]",
             recipient: Some(&recipient),
             destination_is_ours: ours,
+            etrn_domain: None,
         };
         lists.at_recipient(&facts).map_or("OK".to_owned(), |reply| reply.line().to_owned())
     }
@@ -140,6 +164,33 @@ mod tests {
     fn the_default_list_defers_strangers() {
         let lists = lists(&[Restriction::PermitMynetworks, Restriction::DeferUnauthDestination]);
         assert_eq!(check(&lists, false, false), "454 4.7.1 <r@Elsewhere.example>: Relay access denied");
+    }
+
+    #[test]
+    fn etrn_has_a_list_of_its_own_and_no_destination() {
+        let mut lists = lists(&[Restriction::Reject]);
+        lists.before_recipient = vec![(SENDER_ADDRESS, vec![Restriction::Reject])];
+        let verdict = |lists: &AccessLists, trusted: bool| {
+            let facts = AccessFacts {
+                client_in_mynetworks: trusted,
+                client: "unknown[192.0.2.9]",
+                recipient: None,
+                destination_is_ours: true,
+                etrn_domain: Some("site.example"),
+            };
+            lists.at_etrn(&facts).map_or("OK".to_owned(), |reply| reply.line().to_owned())
+        };
+        assert_eq!(verdict(&lists, false), "OK");
+        lists.etrn =
+            vec![Restriction::PermitMynetworks, Restriction::PermitAuthDestination, Restriction::Reject];
+        assert_eq!(verdict(&lists, true), "OK");
+        let refused = "554 5.7.1 <site.example>: Etrn command rejected: Access denied";
+        assert_eq!(verdict(&lists, false), refused);
+        lists.before_recipient.push(("Client host", vec![Restriction::Reject]));
+        assert_eq!(
+            verdict(&lists, true),
+            "554 5.7.1 <unknown[192.0.2.9]>: Client host rejected: Access denied"
+        );
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod address;
+pub mod anvil;
 pub mod cleanup;
 pub mod config;
 pub mod content;
@@ -10,6 +11,7 @@ pub mod dns;
 pub mod domain_list;
 pub mod dsn;
 pub mod envelope;
+pub mod flush;
 pub mod header;
 pub mod limits;
 pub mod logline;

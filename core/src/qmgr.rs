@@ -30,7 +30,7 @@
 //!   .tick(now_ms)                                     .next_wakeup() -> Option<u64>
 //!   .hold(id, now_ms) .release(id, now_ms) .delete(id, now_ms) -> bool   (false: no such message)
 //!   .force_expire(id, now_ms) -> bool
-//!   .flush(now_ms)    .flush_message(id, now_ms) -> bool
+//!   .flush(now_ms)    .flush_message(id, now_ms) -> bool    .forget_dead_sites(now_ms)
 //!   .state(id) -> Option<MessageState>                .figures() -> QmgrFigures
 //! ```
 //!

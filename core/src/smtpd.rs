@@ -8,7 +8,7 @@
 //! - Limits: [`SmtpdSettings`] and [`crate::limits`]; a command line beyond `line_length_limit` is dropped while it
 //!   is read.
 //! - On failure: the peer's faults become replies; a call out of turn is the shard's own fault and panics.
-//! - Standards: RFC 5321, 1870, 2034, 2920, 3030, 3461, 6152, 6531; reply texts are Postfix's.
+//! - Standards: RFC 5321, 1870, 1985, 2034, 2920, 3030, 3461, 6152, 6531; reply texts are Postfix's.
 //!
 //! Not offered yet: STARTTLS, AUTH, XCLIENT, XFORWARD. Their places are [`Extension`] and `commands.rs`.
 

@@ -14,6 +14,9 @@ use crate::address::quote_where_needed;
 pub struct VerpDelimiters([u8; 2]);
 
 impl VerpDelimiters {
+    /// `+=`.
+    pub const DEFAULT: VerpDelimiters = VerpDelimiters(*b"+=");
+
     /// Reads `+=`: two characters, each of them in `allowed` (`verp_delimiter_filter`).
     pub fn parse(text: &str, allowed: &str) -> Option<VerpDelimiters> {
         let bytes: [u8; 2] = text.as_bytes().try_into().ok()?;

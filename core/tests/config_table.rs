@@ -25,9 +25,9 @@ fn every_name_stands_in_the_table_once() {
         let found = config::find_parameter(row.name).map(|found| found.name);
         assert_eq!(found, Some(row.name));
     }
-    // Postfix 3.7 has 831 parameters.
+    // Postfix 3.7 has 831 parameters; the two prefix lengths of clients are from 3.8.
     let foreign = seen.iter().filter(|name| !name.starts_with("ringpost_")).count();
-    assert_eq!(foreign, 831);
+    assert_eq!(foreign, 833);
 }
 
 #[test]

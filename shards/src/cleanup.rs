@@ -246,7 +246,7 @@ impl Incoming {
             client_port: client.port,
             helo: session.helo().unwrap_or_default(),
             protocol: session.protocol(),
-            verp: None,
+            verp: mail.verp,
         };
         let mut writer = EnvelopeWriter::new(Vec::with_capacity(256), &fields);
         let recipients = session.recipients();

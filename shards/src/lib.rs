@@ -12,6 +12,7 @@
 //! `ringpost-core` decides, `ringpost-reactor` drives, `ringpost-spool` keeps; this crate joins them. Nothing here
 //! parses SMTP, and nothing here knows a system call.
 
+pub mod anvil;
 pub mod bounce;
 pub mod cleanup;
 pub mod counters;
@@ -19,6 +20,7 @@ pub mod dns;
 pub mod drain;
 pub mod engine;
 pub mod failure;
+pub mod flush;
 pub mod listener;
 pub mod log;
 pub mod mesh;

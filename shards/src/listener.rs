@@ -63,5 +63,6 @@ fn place(shard: &Rc<Shard>, service: u16, stream: Stream) {
             shard.loads.opened(shard.index);
             smtpd::start(shard, service, shard.handle.adopt(stream));
         }
+        Err(_) => unreachable!("a full ring gives back what it was given"),
     }
 }

@@ -12,12 +12,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::SyncSender;
 
 use crossbeam_utils::CachePadded;
+use ringpost_core::anvil::{ClientCounts, ClientNews, PeakReport};
 use ringpost_reactor::PassedStream;
 use ringpost_reactor::ring::{self, Full, Receiver, Sender};
 
 use crate::counters::ShardFigures;
 use crate::shard::Shard;
-use crate::smtpd;
+use crate::{anvil, flush, smtpd};
 
 /// Messages that one ring between two shards holds. A hand-over burst larger than this stays on the accepting
 /// shard, so the figure only has to cover what arrives during one turn of the target.
@@ -34,6 +35,32 @@ pub enum MeshMessage {
         service: u16,
         /// The connection, nothing read from it yet.
         stream: PassedStream,
+    },
+    /// smtpd → the client's home (anvil): what one client did here. When the ring is full the sender keeps it, and its
+    /// next news contains it.
+    ClientEvent {
+        /// What happened since the last news, and what is open now.
+        news: ClientNews,
+        /// The sender's number for its question; 0 if it asks nothing.
+        question: u32,
+    },
+    /// A client's home → who asked. When the ring is full it is lost, and the session that waits for it goes on after
+    /// a while.
+    ClientCounts {
+        /// The number in [`MeshMessage::ClientEvent`].
+        question: u32,
+        /// `None` when the home does not count the client.
+        counts: Option<ClientCounts>,
+    },
+    /// A home (anvil) → the shard that logs statistics. When the ring is full the sender keeps it for the next time.
+    ClientPeak(PeakReport),
+    /// The same at the stop: that were all. Said again until it is heard, for a while.
+    PeaksTold,
+    /// flush → every other shard: try the mail for this domain of `fast_flush_domains` now. Said again until it is
+    /// heard.
+    FlushSite {
+        /// In lower case.
+        domain: Arc<str>,
     },
 }
 
@@ -139,11 +166,16 @@ pub async fn hear(shard: Rc<Shard>, from: usize, mut receiver: Receiver<MeshMess
     }
 }
 
-fn take(shard: &Rc<Shard>, _from: usize, message: MeshMessage) {
+fn take(shard: &Rc<Shard>, from: usize, message: MeshMessage) {
     match message {
         MeshMessage::Session { service, stream } => {
             smtpd::start(shard, service, shard.handle.adopt(stream));
         }
+        MeshMessage::ClientEvent { news, question } => anvil::heard(shard, from, &news, question),
+        MeshMessage::ClientCounts { question, counts } => anvil::answered(shard, question, counts),
+        MeshMessage::ClientPeak(report) => anvil::peak_told(shard, report),
+        MeshMessage::PeaksTold => anvil::shard_done(shard),
+        MeshMessage::FlushSite { domain } => flush::site_here(shard, &domain),
     }
 }
 

@@ -30,7 +30,7 @@ use smallvec::SmallVec;
 use crate::message::{ActiveMessage, FailedRecipient, Unread, outcome_note, retry_note};
 use crate::race::race;
 use crate::shard::Shard;
-use crate::{bounce, smtp};
+use crate::{bounce, flush, smtp};
 
 /// How soon mail is looked at again after the spool could not be read.
 const SPOOL_TROUBLE_WAIT: Duration = Duration::from_secs(5);
@@ -141,6 +141,28 @@ pub fn accepted_in_spool(shard: &Rc<Shard>, id: MessageId) {
     // Nothing is kept, whatever the scheduler would allow: the message is loaded at its activation.
     let _ = shard.qmgr.scheduler.borrow_mut().arrived(QueuedId(id.bits()), 0, now_ms(shard));
     pump(shard);
+}
+
+/// These messages are due now, if they are deferred. Those that are gone, on hold or corrupt are left alone.
+pub fn make_due(shard: &Rc<Shard>, ids: &[QueuedId]) {
+    let now_ms = now_ms(shard);
+    let mut scheduler = shard.qmgr.scheduler.borrow_mut();
+    for &id in ids {
+        scheduler.flush_message(id, now_ms);
+    }
+    drop(scheduler);
+    pump(shard);
+}
+
+/// Sites that are dead are tried again with the next mail for them.
+pub fn forget_dead_sites(shard: &Rc<Shard>) {
+    shard.qmgr.scheduler.borrow_mut().forget_dead_sites(now_ms(shard));
+    pump(shard);
+}
+
+/// Whether the queue manager knows this message (still).
+pub fn is_queued(shard: &Shard, id: QueuedId) -> bool {
+    shard.qmgr.scheduler.borrow().state(id).is_some()
 }
 
 /// Carries out what the scheduler wants done. Actions may lead to further events; those are taken up by the same loop.
@@ -486,6 +508,7 @@ fn settle(shard: &Rc<Shard>, message: &ActiveMessage, end: AttemptEnd) {
     match end {
         AttemptEnd::Retry { due_at_ms } => write_retry(shard, message, due_at_ms),
         AttemptEnd::Done | AttemptEnd::Expired => {
+            flush::ended(shard, message);
             shard.spool.remove(message.id);
             shard.log.write(|lines, out, now_s| {
                 lines.removed(out, now_s, shard.index as u64, message.queue_id.as_str());
@@ -509,6 +532,7 @@ fn retry_later(shard: &Rc<Shard>, message: &ActiveMessage, end: AttemptEnd) {
 }
 
 fn write_retry(shard: &Rc<Shard>, message: &ActiveMessage, due_at_ms: u64) {
+    flush::deferred(shard, message);
     let due_at_s = due_at_ms.div_ceil(1000);
     let mut progress = message.progress.borrow_mut();
     progress.attempted();

@@ -6,8 +6,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ringpost_core::access::{AccessFacts, AccessLists};
+use ringpost_core::access::{AccessFacts, AccessLists, SENDER_ADDRESS};
 use ringpost_core::address::Address;
+use ringpost_core::anvil::{ClientLimits, ClientPrefixes};
 use ringpost_core::cleanup::CleanupSettings;
 use ringpost_core::config::{Config, ServiceType, View, names};
 use ringpost_core::content::BareNewline;
@@ -20,6 +21,7 @@ use ringpost_core::reply::Reply;
 use ringpost_core::resolve::ResolveSettings;
 use ringpost_core::smtp::{ClientSettings, EhloKeywords, Protocol, StageTimeouts};
 use ringpost_core::smtpd::{Client, Extension, Session, SmtpdSettings};
+use ringpost_core::verp::VerpDelimiters;
 use ringpost_reactor::ReactorOptions;
 use ringpost_spool::{EngineLock, LockError, SHARDS_MAX, SpoolOptions};
 
@@ -51,6 +53,14 @@ pub struct SmtpdService {
     pub session: SmtpdSettings,
     /// `mynetworks`.
     pub mynetworks: NetworkList,
+    /// What a client may do in a unit of time (`smtpd_client_…_limit`).
+    pub client_limits: ClientLimits,
+    /// `smtpd_client_event_limit_exceptions`: who has no limits.
+    pub client_limit_exceptions: NetworkList,
+    /// How much of an address is one client.
+    pub client_prefixes: ClientPrefixes,
+    /// `smtpd_authorized_verp_clients`.
+    pub verp_clients: NetworkList,
     /// `smtpd_forbid_bare_newline_exclusions`.
     pub bare_newline_exclusions: NetworkList,
     /// The restriction lists.
@@ -95,12 +105,19 @@ impl SmtpdService {
         self.access.at_end_of_data(&self.facts(session, None))
     }
 
+    /// The verdict on ETRN.
+    pub fn etrn_verdict(&self, session: &Session) -> Option<Reply> {
+        let facts = AccessFacts { etrn_domain: Some(session.etrn_domain()), ..self.facts(session, None) };
+        self.access.at_etrn(&facts)
+    }
+
     fn facts<'a>(&self, session: &'a Session, recipient: Option<&'a Address>) -> AccessFacts<'a> {
         AccessFacts {
             client_in_mynetworks: session.client().in_mynetworks,
             client: session.client_text(),
             recipient,
             destination_is_ours: true,
+            etrn_domain: None,
         }
     }
 }
@@ -208,6 +225,12 @@ pub struct Settings {
     pub soft_bounce: bool,
     /// Sessions of one shard.
     pub sessions_max_per_shard: u32,
+    /// `anvil_rate_time_unit`, at least a second.
+    pub anvil_unit: Duration,
+    /// `anvil_status_update_time`, at least a second.
+    pub anvil_status_update: Duration,
+    /// `fast_flush_domains`.
+    pub fast_flush_domains: DomainList,
     /// `ringpost_drain_limit`.
     pub drain_limit: Duration,
     segment_bytes: u64,
@@ -231,7 +254,7 @@ impl Settings {
             for address in spec.addresses(config) {
                 listeners.push(ListenAddress { address, service: services.len() });
             }
-            services.push(smtpd_service(&config.for_service(spec.service)));
+            services.push(smtpd_service(&config.for_service(spec.service))?);
         }
         if listeners.is_empty() {
             return Err(Failure::config("master.cf has no smtpd line that listens: nothing to serve"));
@@ -267,6 +290,9 @@ impl Settings {
             bounce_size_limit: view.number(names::BOUNCE_SIZE_LIMIT),
             soft_bounce: view.flag(names::SOFT_BOUNCE),
             sessions_max_per_shard: u32::try_from(sessions).unwrap_or(u32::MAX),
+            anvil_unit: view.time(names::ANVIL_RATE_TIME_UNIT).max(Duration::from_secs(1)),
+            anvil_status_update: view.time(names::ANVIL_STATUS_UPDATE_TIME).max(Duration::from_secs(1)),
+            fast_flush_domains: view.domains(names::FAST_FLUSH_DOMAINS),
             drain_limit: view.time(names::RINGPOST_DRAIN_LIMIT),
             segment_bytes: view.number(names::RINGPOST_SPOOL_SEGMENT_SIZE),
             free_bytes_min: view.number(names::QUEUE_MINFREE),
@@ -294,6 +320,11 @@ impl Settings {
             true => Cow::Owned(nexthop.to_ascii_lowercase()),
             false => Cow::Borrowed(nexthop),
         }
+    }
+
+    /// Whether any service limits its clients.
+    pub fn counts_clients(&self) -> bool {
+        self.services.iter().any(|service| service.client_limits.any())
     }
 
     /// How the reactor of shard `index` is set up.
@@ -347,8 +378,9 @@ fn numbered(path: &Path, index: usize) -> PathBuf {
     name.into()
 }
 
-fn smtpd_service(view: &View<'_>) -> SmtpdService {
+fn smtpd_service(view: &View<'_>) -> Result<SmtpdService, Failure> {
     let mut session = SmtpdSettings::new(&view.text(names::MYHOSTNAME));
+    session.service_name = view.text(names::SERVICE_NAME);
     session.banner = view.text(names::SMTPD_BANNER);
     session.message_size_limit = view.number(names::MESSAGE_SIZE_LIMIT);
     session.recipient_limit = view.count(names::SMTPD_RECIPIENT_LIMIT).min(RECIPIENTS_MAX as usize);
@@ -370,6 +402,7 @@ fn smtpd_service(view: &View<'_>) -> SmtpdService {
     session.strict_rfc821_envelopes = view.flag(names::STRICT_RFC821_ENVELOPES);
     session.smtputf8_enable = view.flag(names::SMTPUTF8_ENABLE);
     session.soft_bounce = view.flag(names::SOFT_BOUNCE);
+    (session.default_verp_delimiters, session.verp_delimiter_filter) = verp(view)?;
     session.discard_ehlo_keywords = view
         .list(names::SMTPD_DISCARD_EHLO_KEYWORDS)
         .iter()
@@ -377,9 +410,16 @@ fn smtpd_service(view: &View<'_>) -> SmtpdService {
         .collect();
     session.forbidden_commands = view.list(names::SMTPD_FORBIDDEN_COMMANDS);
     let rewrite_clients = view.list(names::LOCAL_HEADER_REWRITE_CLIENTS);
-    SmtpdService {
+    Ok(SmtpdService {
         session,
         mynetworks: view.networks(names::MYNETWORKS),
+        client_limits: client_limits(view),
+        client_limit_exceptions: view.networks(names::SMTPD_CLIENT_EVENT_LIMIT_EXCEPTIONS),
+        client_prefixes: ClientPrefixes {
+            ipv4: view.number(names::SMTPD_CLIENT_IPV4_PREFIX_LENGTH) as u8,
+            ipv6: view.number(names::SMTPD_CLIENT_IPV6_PREFIX_LENGTH) as u8,
+        },
+        verp_clients: view.networks(names::SMTPD_AUTHORIZED_VERP_CLIENTS),
         bare_newline_exclusions: view.networks(names::SMTPD_FORBID_BARE_NEWLINE_EXCLUSIONS),
         access: access(view),
         timeout: view.time(names::SMTPD_TIMEOUT),
@@ -390,7 +430,28 @@ fn smtpd_service(view: &View<'_>) -> SmtpdService {
             .any(|item| item == "permit_inet_interfaces")
             .then(|| view.host().interfaces.iter().map(|interface| interface.address).collect()),
         mynetworks_are_local: rewrite_clients.iter().any(|item| item == "permit_mynetworks"),
+    })
+}
+
+fn client_limits(view: &View<'_>) -> ClientLimits {
+    ClientLimits {
+        connection_count: clamped(view.number(names::SMTPD_CLIENT_CONNECTION_COUNT_LIMIT)),
+        connection_rate: clamped(view.number(names::SMTPD_CLIENT_CONNECTION_RATE_LIMIT)),
+        message_rate: clamped(view.number(names::SMTPD_CLIENT_MESSAGE_RATE_LIMIT)),
+        recipient_rate: clamped(view.number(names::SMTPD_CLIENT_RECIPIENT_RATE_LIMIT)),
+        // No client can make a TLS session as long as STARTTLS is not served.
+        new_tls_rate: 0,
+        auth_rate: clamped(view.number(names::SMTPD_CLIENT_AUTH_RATE_LIMIT)),
     }
+}
+
+/// `default_verp_delimiters`, and `verp_delimiter_filter` which must hold them.
+fn verp(view: &View<'_>) -> Result<(VerpDelimiters, String), Failure> {
+    let (text, filter) = (view.text(names::DEFAULT_VERP_DELIMITERS), view.text(names::VERP_DELIMITER_FILTER));
+    let delimiters = VerpDelimiters::parse(&text, &filter).ok_or_else(|| {
+        Failure::config(format!("default_verp_delimiters: \"{text}\" is not two characters of {filter}"))
+    })?;
+    Ok((delimiters, filter))
 }
 
 fn cleanup(view: &View<'_>) -> CleanupSettings {
@@ -407,13 +468,14 @@ fn access(view: &View<'_>) -> AccessLists {
         before_recipient: vec![
             ("Client host", view.restrictions(names::SMTPD_CLIENT_RESTRICTIONS)),
             ("Helo command", view.restrictions(names::SMTPD_HELO_RESTRICTIONS)),
-            ("Sender address", view.restrictions(names::SMTPD_SENDER_RESTRICTIONS)),
+            (SENDER_ADDRESS, view.restrictions(names::SMTPD_SENDER_RESTRICTIONS)),
         ],
         relay: view.relay_restrictions(),
         recipient: view.restrictions(names::SMTPD_RECIPIENT_RESTRICTIONS),
         relay_first: view.flag(names::SMTPD_RELAY_BEFORE_RECIPIENT_RESTRICTIONS),
         data: view.restrictions(names::SMTPD_DATA_RESTRICTIONS),
         end_of_data: view.restrictions(names::SMTPD_END_OF_DATA_RESTRICTIONS),
+        etrn: view.restrictions(names::SMTPD_ETRN_RESTRICTIONS),
         relay_reject_code: view.number(names::RELAY_DOMAINS_REJECT_CODE) as u16,
         reject_code: view.number(names::REJECT_CODE) as u16,
     }

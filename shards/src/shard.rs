@@ -16,18 +16,20 @@ use ringpost_reactor::ring::Receiver;
 use ringpost_reactor::{Endpoint, Handle, ListenOptions, Listener, Reactor};
 use signal_hook::consts::SIGTERM;
 
+use crate::anvil::Anvil;
 use crate::counters::{Counters, ShardFigures};
 use crate::dns::Resolver;
 use crate::drain::Drain;
 use crate::engine::Started;
 use crate::failure::{EX_UNAVAILABLE, Failure};
+use crate::flush::Flush;
 use crate::log::Log;
 use crate::mesh::{Control, Loads, MeshEnds, MeshMessage, MeshSenders};
 use crate::qmgr::Qmgr;
 use crate::settings::Settings;
 use crate::smtp::SmtpTransport;
 use crate::spool_disk::ShardSpool;
-use crate::{listener, mesh, qmgr, spool_disk};
+use crate::{anvil, listener, mesh, qmgr, spool_disk};
 
 /// Clients that the kernel holds for us between two turns; `net.core.somaxconn` bounds it too.
 const LISTEN_BACKLOG: u32 = 4096;
@@ -58,6 +60,10 @@ pub struct Shard {
     pub spool: ShardSpool,
     /// The queue manager.
     pub qmgr: Qmgr,
+    /// Counts of clients.
+    pub anvil: Anvil,
+    /// Lists of deferred mail that sites may ask for.
+    pub flush: Flush,
     /// The resolver.
     pub resolver: Resolver,
     /// The SMTP client's settings and kept connections.
@@ -170,6 +176,8 @@ impl Shard {
         let shard = Rc::new(Shard {
             index,
             qmgr: Qmgr::new(settings.qmgr.clone(), now_ms),
+            anvil: Anvil::new(settings.anvil_unit),
+            flush: Flush::default(),
             resolver: Resolver::new(handle.clone(), settings.dns_servers.clone()),
             transport: SmtpTransport::new(&settings),
             session_settings: settings
@@ -254,6 +262,7 @@ impl Shard {
         for (from, receiver) in mesh {
             self.handle.spawn(mesh::hear(self.clone(), from, receiver));
         }
+        anvil::start(self);
         for (service, listener) in listeners.into_iter().enumerate() {
             self.handle.spawn(listener::run(self.clone(), service as u16, listener));
         }
@@ -263,6 +272,7 @@ impl Shard {
     async fn stop(self: &Rc<Self>, signal: i32) {
         self.say_of_all(format_args!("terminating on signal {signal}"));
         self.drain.begin();
+        anvil::tell_last_peaks(self).await;
         let quiet = async {
             while self.loads.sessions(self.index) > 0 || self.qmgr.deliveries_running() > 0 {
                 self.quieter.notified().await;
@@ -271,6 +281,7 @@ impl Shard {
         if self.handle.timeout(self.settings.drain_limit, quiet).await.is_err() {
             self.log.warning("master", 0, format_args!("stopping with sessions or deliveries unfinished"));
         }
+        anvil::log_last_peaks(self).await;
         if let Err(error) = self.spool.close().await {
             self.log.warning("qmgr", 0, format_args!("the spool did not close cleanly: {error}"));
         }

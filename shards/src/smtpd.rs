@@ -1,7 +1,8 @@
 //! smtpd: performs one SMTP server session: the bytes in, the replies out, the message to cleanup.
 //!
 //! Receives: a connection from the listener; what the client sends.
-//! Sends:    replies, all that belong to one flight of commands in one send; the message to `cleanup`; log lines.
+//! Sends:    replies, all that belong to one flight of commands in one send; the message to `cleanup`; what the client
+//!           does to `anvil`, unless it is exempt; the domain of ETRN to `flush`; log lines.
 //! Owns:     the connection, the session's buffers, the message that is arriving.
 //! Limits:   `ringpost_core::smtpd`'s; one receive buffer at a time; of a message at most
 //!           [`crate::cleanup::SPILL_BYTES`] plus one receive buffer in memory.
@@ -13,13 +14,16 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
+use ringpost_core::anvil::{ClientEvent, ClientKey, Exceeded};
 use ringpost_core::logline::{AddressText, Peer, Severity};
 use ringpost_core::reply::Reply;
 use ringpost_core::smtpd::{Answer, Client, Request, Session};
 use ringpost_reactor::{Chunk, Endpoint, Stream};
 
+use crate::anvil;
 use crate::cleanup::Incoming;
 use crate::drain::DrainWatch;
+use crate::flush;
 use crate::race::unless_draining;
 use crate::settings::SmtpdService;
 use crate::shard::Shard;
@@ -36,6 +40,7 @@ pub fn start(shard: &Rc<Shard>, service: u16, stream: Stream) {
         server.log_connect();
         server.converse().await;
         server.log_disconnect();
+        server.leave();
         drop(server);
         shard.loads.closed(shard.index);
         // Every listener may be waiting for room, and only it can see its own clients.
@@ -50,6 +55,8 @@ struct Server<'a> {
     stream: Stream,
     session: Session,
     address: IpAddr,
+    /// The client, if it is counted.
+    counted: Option<ClientKey>,
     number: u32,
     watch: DrainWatch,
     replies: Vec<u8>,
@@ -73,6 +80,7 @@ impl<'a> Server<'a> {
             address,
             port,
             in_mynetworks: service.mynetworks.contains(address),
+            may_ask_verp: service.verp_clients.contains(address),
             bare_newline_excluded: service.bare_newline_exclusions.contains(address),
         };
         Server {
@@ -80,6 +88,8 @@ impl<'a> Server<'a> {
             number: shard.next_session_number(),
             watch: shard.drain.watch(),
             shard,
+            counted: anvil::client(service_index, service, address)
+                .filter(|client| anvil::connected(shard, *client)),
             service,
             stream,
             address,
@@ -90,6 +100,13 @@ impl<'a> Server<'a> {
     }
 
     async fn converse(&mut self) {
+        if let Some(exceeded) = self.connections_exceeded().await {
+            self.session.refuse_crowd(exceeded, &mut self.replies);
+            // The session asks to close: how the sending of its reply ended makes no difference any more.
+            let _ = self.obey(None).await;
+            self.drain_log();
+            return;
+        }
         self.session.greet(&mut self.replies);
         loop {
             if self.send_replies().await.is_err() {
@@ -147,8 +164,8 @@ impl<'a> Server<'a> {
                     self.drain_log();
                     self.send_replies().await?;
                 }
-                Request::Mail => self.answer_mail(),
-                Request::Recipient => self.answer_recipient(),
+                Request::Mail => self.answer_mail().await,
+                Request::Recipient => self.answer_recipient().await,
                 Request::Data => self.answer_data(),
                 Request::Content => {
                     self.spill().await;
@@ -157,6 +174,8 @@ impl<'a> Server<'a> {
                     }
                 }
                 Request::EndOfContent => self.finish_message().await,
+                Request::Auth => self.answer_auth().await,
+                Request::Etrn => self.answer_etrn(),
                 Request::Discard => self.discard(),
                 Request::Pause { milliseconds } => {
                     self.send_replies().await?;
@@ -193,19 +212,47 @@ impl<'a> Server<'a> {
     // -----------------------------------------------------------------------------------------------------------
     // verdicts
 
-    fn answer_mail(&mut self) {
+    /// Whether the client has more connections than it may, or makes them too often. It waits for its home's answer
+    /// only if the service limits either.
+    async fn connections_exceeded(&self) -> Option<Exceeded> {
+        let (client, limits) = (self.counted?, self.service.client_limits);
+        if !limits.decide(ClientEvent::Connection) {
+            anvil::tell_later(self.shard, client);
+            return None;
+        }
+        let counts = anvil::counts(self.shard, client).await?;
+        limits.exceeded(ClientEvent::Connection, &counts)
+    }
+
+    /// Counts what the client does now; whether it does so too often.
+    async fn exceeded(&self, event: ClientEvent) -> Option<Exceeded> {
+        let (client, limits) = (self.counted?, self.service.client_limits);
+        if !limits.decide(event) {
+            anvil::happened(self.shard, client, event);
+            return None;
+        }
+        let counts = anvil::counts_after(self.shard, client, event).await?;
+        limits.exceeded(event, &counts)
+    }
+
+    async fn answer_mail(&mut self) {
         // A transaction that RSET or EHLO ended before its content: this one gets a name and an arrival time of its own.
         self.discard();
         let declared = self.session.mail().size_bytes;
-        let answer = match self.shard.spool.room_for(self.shard.settings.room_wanted(self.service, declared))
-        {
-            true => Answer::Accept,
-            false => Answer::Refuse(NO_ROOM),
+        let wanted = self.shard.settings.room_wanted(self.service, declared);
+        let answer = match self.exceeded(ClientEvent::Message).await {
+            Some(exceeded) => Answer::Exceeded(exceeded),
+            None if self.shard.spool.room_for(wanted) => Answer::Accept,
+            None => Answer::Refuse(NO_ROOM),
         };
         self.session.answer(answer, &mut self.replies);
     }
 
-    fn answer_recipient(&mut self) {
+    async fn answer_recipient(&mut self) {
+        if let Some(exceeded) = self.exceeded(ClientEvent::Recipient).await {
+            self.session.answer(Answer::Exceeded(exceeded), &mut self.replies);
+            return;
+        }
         if let Some(reply) = self.service.recipient_verdict(&self.shard.settings.resolve, &self.session) {
             self.session.answer(Answer::Refuse(reply), &mut self.replies);
             return;
@@ -223,6 +270,22 @@ impl<'a> Server<'a> {
         let answer = match self.service.data_verdict(&self.session) {
             Some(reply) => Answer::Refuse(reply),
             None => Answer::Accept,
+        };
+        self.session.answer(answer, &mut self.replies);
+    }
+
+    async fn answer_auth(&mut self) {
+        let answer = match self.exceeded(ClientEvent::Auth).await {
+            Some(exceeded) => Answer::Exceeded(exceeded),
+            None => Answer::Accept,
+        };
+        self.session.answer(answer, &mut self.replies);
+    }
+
+    fn answer_etrn(&mut self) {
+        let answer = match self.service.etrn_verdict(&self.session) {
+            Some(reply) => Answer::Refuse(reply),
+            None => Answer::Flush(flush::site(self.shard, self.session.etrn_domain())),
         };
         self.session.answer(answer, &mut self.replies);
     }
@@ -307,6 +370,12 @@ impl<'a> Server<'a> {
             self.session.disconnect_statistics()
         );
         self.log_text(&text);
+    }
+
+    fn leave(&mut self) {
+        if let Some(client) = self.counted.take() {
+            anvil::disconnected(self.shard, client);
+        }
     }
 
     fn drain_log(&mut self) {

@@ -1,7 +1,9 @@
 //! An SMTP client over one blocking connection: says what a test tells it to say, right or wrong, and reads replies.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{Shutdown, SocketAddrV4, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddrV4, TcpStream};
+
+use rustix::net::{AddressFamily, SocketType};
 
 use crate::wait::PATIENCE;
 
@@ -44,7 +46,18 @@ pub struct Client {
 impl Client {
     /// Connects, without reading the greeting. Reads and writes fail after [`PATIENCE`].
     pub fn try_connect(address: SocketAddrV4) -> io::Result<Client> {
-        let stream = TcpStream::connect(address)?;
+        Client::over(TcpStream::connect(address)?)
+    }
+
+    /// As [`Client::try_connect`], with this address of our own: each of 127.0.0.0/8 is another client.
+    pub fn try_connect_from(source: Ipv4Addr, address: SocketAddrV4) -> io::Result<Client> {
+        let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None)?;
+        rustix::net::bind(&socket, &SocketAddrV4::new(source, 0))?;
+        rustix::net::connect(&socket, &address)?;
+        Client::over(TcpStream::from(socket))
+    }
+
+    fn over(stream: TcpStream) -> io::Result<Client> {
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
         stream.set_nodelay(true)?;

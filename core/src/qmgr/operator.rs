@@ -76,6 +76,12 @@ impl Scheduler {
         if self.sites.transports.any_deferred() {
             self.roster.append(&mut self.flushed, &mut self.incoming);
         }
+        self.forget_dead_sites(now_ms);
+    }
+
+    /// Dead sites are tried again with the next mail for them; nothing else becomes due.
+    pub fn forget_dead_sites(&mut self, now_ms: u64) {
+        self.timeline.observe(now_ms);
         for handle in self.sites.handles() {
             let site = self.sites.live(handle);
             let settings = Rc::clone(&site.settings);

@@ -7,6 +7,7 @@ use crate::address::{Address, PathRules};
 use crate::envelope::{BodyKind, Notify, Ret};
 use crate::limits::DSN_VALUE_BYTES_MAX;
 use crate::reply::Reply;
+use crate::verp::VerpDelimiters;
 
 /// A command that is not understood: the reply, and what the log should know.
 pub(super) struct Wrong {
@@ -25,7 +26,11 @@ fn fixed(line: &'static str) -> Wrong {
 }
 
 /// `FROM:<path> option…`.
-pub(super) fn parse_mail(arguments: &str, settings: &SmtpdSettings) -> Result<MailTransaction, Wrong> {
+pub(super) fn parse_mail(
+    arguments: &str,
+    may_ask_verp: bool,
+    settings: &SmtpdSettings,
+) -> Result<MailTransaction, Wrong> {
     const BAD_SENDER: &str = "501 5.1.7 Bad sender address syntax";
     let (path, options) =
         path_after("FROM:", arguments).ok_or_else(|| fixed("501 5.5.4 Syntax: MAIL FROM:<address>"))?;
@@ -64,6 +69,17 @@ pub(super) fn parse_mail(arguments: &str, settings: &SmtpdSettings) -> Result<Ma
                 return Err(fixed("501 5.5.4 Bad ENVID parameter syntax"));
             }
             mail.envid = Some(value.into());
+        } else if name.eq_ignore_ascii_case("XVERP") && may_ask_verp {
+            let delimiters = match value {
+                None => Some(settings.default_verp_delimiters),
+                Some(text) => VerpDelimiters::parse(text, &settings.verp_delimiter_filter),
+            };
+            if delimiters.is_none() {
+                let text =
+                    format_args!("Error: XVERP needs two characters from {}", settings.verp_delimiter_filter);
+                return Err(Reply::new(501, "5.5.4", text).into());
+            }
+            mail.verp = delimiters;
         } else if name.eq_ignore_ascii_case("AUTH") && value.is_some() {
             return Err(fixed("503 5.5.4 Error: authentication disabled"));
         } else {
@@ -73,6 +89,9 @@ pub(super) fn parse_mail(arguments: &str, settings: &SmtpdSettings) -> Result<Ma
     let rules = PathRules { strict: settings.strict_rfc821_envelopes, allow_null: true };
     mail.sender = parse_address(path, rules, "MAIL", BAD_SENDER)?;
     check_ascii(&mail.sender, mail.smtputf8, settings, BAD_SENDER)?;
+    if mail.verp.is_some() && mail.sender.is_null() {
+        return Err(fixed("503 5.5.4 Error: XVERP requires non-null sender"));
+    }
     Ok(mail)
 }
 

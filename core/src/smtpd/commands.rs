@@ -4,10 +4,14 @@ use std::mem;
 
 use super::arguments::{Wrong, parse_bdat, parse_mail, parse_rcpt, words};
 use super::command::Verb;
+use super::event::Event;
 use super::session::{Answer, Bdat, Chunk, Phase, Request, Session, Turn};
 use super::settings::Extension;
 use crate::address::is_domain;
 use crate::content::{ContentScanner, Framing};
+use crate::envelope::floor_char_boundary;
+use crate::flush::SiteFlush;
+use crate::limits::LOGGED_TEXT_BYTES_MAX;
 use crate::reply::Reply;
 
 const SEND_HELO_FIRST: &str = "503 5.5.1 Error: send HELO/EHLO first";
@@ -55,9 +59,13 @@ impl Session {
                 self.done(verb, true);
             }
             Verb::Vrfy => self.vrfy_command(arguments, replies),
-            Verb::Etrn => self.etrn_command(arguments, replies),
+            Verb::Etrn => return self.etrn_command(arguments, replies),
             Verb::Starttls => self.refuse(verb, replies, "502 5.5.1 Error: command not implemented"),
-            Verb::Auth => self.refuse(verb, replies, "503 5.5.1 Error: authentication not enabled"),
+            // Whoever guesses passwords is counted before anything else is looked at.
+            Verb::Auth => {
+                self.phase = Phase::AwaitAuth;
+                return Some(Request::Auth);
+            }
             Verb::Xclient | Verb::Xforward => {
                 self.refuse(verb, replies, "550 5.7.0 Error: insufficient authorization");
             }
@@ -100,7 +108,11 @@ impl Session {
             self.say(replies, &format!("250 {}", settings.myhostname));
         } else {
             let mut text = format!("250-{}\r\n", settings.myhostname);
-            let offered = || Extension::ALL.into_iter().filter(|extension| settings.offers(*extension));
+            let may_ask_verp = self.client().may_ask_verp;
+            let offered = || {
+                let known = |extension: &Extension| *extension != Extension::Xverp || may_ask_verp;
+                Extension::ALL.into_iter().filter(known).filter(|extension| settings.offers(*extension))
+            };
             let count = offered().count();
             for (index, extension) in offered().enumerate() {
                 text.push_str(if index + 1 == count { "250 " } else { "250-" });
@@ -130,7 +142,7 @@ impl Session {
             self.refuse(Verb::Mail, replies, "503 5.5.1 Error: nested MAIL command");
             return None;
         }
-        match parse_mail(arguments, &self.settings) {
+        match parse_mail(arguments, self.client().may_ask_verp, &self.settings) {
             Ok(mail) => {
                 self.phase = Phase::AwaitMail(mail);
                 Some(Request::Mail)
@@ -256,7 +268,8 @@ impl Session {
         }
     }
 
-    fn etrn_command(&mut self, arguments: &str, replies: &mut Vec<u8>) {
+    /// RFC 1985.
+    fn etrn_command(&mut self, arguments: &str, replies: &mut Vec<u8>) -> Option<Request> {
         let mut arguments = words(arguments);
         let domain = arguments.next().filter(|_| arguments.next().is_none());
         let line = if self.settings.helo_required && self.helo.is_none() {
@@ -267,9 +280,28 @@ impl Session {
             match domain.map(|domain| domain.trim_start_matches(['@', '#'])) {
                 None => "500 Syntax: ETRN domain".to_owned(),
                 Some(domain) if !is_domain(domain) => "501 Error: invalid parameter syntax".to_owned(),
-                Some(domain) => format!("459 <{domain}>: service unavailable"),
+                Some(domain) => {
+                    self.phase = Phase::AwaitEtrn(domain.into());
+                    return Some(Request::Etrn);
+                }
             }
         };
+        self.refuse(Verb::Etrn, replies, &line);
+        None
+    }
+
+    fn answer_etrn(&mut self, domain: &str, flush: SiteFlush, replies: &mut Vec<u8>) {
+        let (verdict, line) = match flush {
+            SiteFlush::Started => {
+                self.say(replies, "250 Queuing started");
+                self.done(Verb::Etrn, true);
+                return;
+            }
+            SiteFlush::NotServed => ("reject", format!("459 <{domain}>: service unavailable")),
+            SiteFlush::Failed => ("bad", "458 Unable to queue messages".to_owned()),
+        };
+        let shown = &domain[..floor_char_boundary(domain, LOGGED_TEXT_BYTES_MAX)];
+        self.note(Event::EtrnRefused { verdict, domain: shown.into() });
         self.refuse(Verb::Etrn, replies, &line);
     }
 
@@ -290,6 +322,26 @@ impl Session {
                 self.note_reject("MAIL", reply.line(), None);
                 self.phase = Phase::Command;
                 self.refuse(Verb::Mail, replies, reply.line());
+            }
+            (Phase::AwaitMail(_), Answer::Exceeded(exceeded)) => {
+                let reply = self.note_exceeded(exceeded);
+                self.refuse(Verb::Mail, replies, reply.line());
+            }
+            (Phase::AwaitRecipient(_), Answer::Exceeded(exceeded)) => {
+                let reply = self.note_exceeded(exceeded);
+                self.refuse(Verb::Rcpt, replies, reply.line());
+            }
+            (Phase::AwaitAuth, Answer::Exceeded(exceeded)) => {
+                let reply = self.note_exceeded(exceeded);
+                self.refuse(Verb::Auth, replies, reply.line());
+            }
+            (Phase::AwaitAuth, Answer::Accept) => {
+                self.refuse(Verb::Auth, replies, "503 5.5.1 Error: authentication not enabled");
+            }
+            (Phase::AwaitEtrn(domain), Answer::Flush(flush)) => self.answer_etrn(&domain, flush, replies),
+            (Phase::AwaitEtrn(_), Answer::Refuse(reply)) => {
+                self.note_reject("ETRN", reply.line(), None);
+                self.refuse(Verb::Etrn, replies, reply.line());
             }
             (Phase::AwaitRecipient(rcpt), Answer::Accept) => {
                 self.recipients.push(rcpt);

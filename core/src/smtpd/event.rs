@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::rc::Rc;
 
+use crate::anvil::Exceeded;
 use crate::limits::LOGGED_TEXT_BYTES_MAX;
 
 /// One log line of one session; its text is its `Display`, with `warning: ` before it where Postfix has that.
@@ -53,6 +54,20 @@ pub enum Event {
         /// As for [`Event::LostConnection`].
         after: Cow<'static, str>,
     },
+    /// The client went beyond a limit of its own.
+    LimitExceeded {
+        /// Which, and how far.
+        exceeded: Exceeded,
+        /// The service's name in `master.cf`.
+        service: Box<str>,
+    },
+    /// ETRN for a domain whose mail nobody may ask for, or cannot be asked for now.
+    EtrnRefused {
+        /// `reject` if nobody may, `bad` if it did not work.
+        verdict: &'static str,
+        /// The domain.
+        domain: Box<str>,
+    },
     /// `smtpd_hard_error_limit` was reached.
     TooManyErrors {
         /// The last command.
@@ -63,7 +78,17 @@ pub enum Event {
 impl SessionLog {
     /// Logged with severity *warning*; the text says so, too.
     pub fn is_warning(&self) -> bool {
-        matches!(self.event, Event::NonSmtpCommand(_) | Event::IllegalAddress { .. })
+        match self.event {
+            Event::NonSmtpCommand(_)
+            | Event::IllegalAddress { .. }
+            | Event::LimitExceeded { .. }
+            | Event::EtrnRefused { .. } => true,
+            Event::Reject { .. }
+            | Event::ImproperPipelining { .. }
+            | Event::LostConnection { .. }
+            | Event::Timeout { .. }
+            | Event::TooManyErrors { .. } => false,
+        }
     }
 }
 
@@ -81,6 +106,15 @@ impl fmt::Display for SessionLog {
             Event::NonSmtpCommand(command) => write!(f, "warning: non-SMTP command from {client}: {command}"),
             Event::IllegalAddress { after, argument } => {
                 write!(f, "warning: Illegal address syntax from {client} in {after} command: {argument}")
+            }
+            Event::LimitExceeded { exceeded, service } => {
+                write!(f, "warning: {exceeded} from {client} for service {service}")
+            }
+            Event::EtrnRefused { verdict: "bad", domain } => {
+                write!(f, "warning: bad ETRN {domain}... from {client}")
+            }
+            Event::EtrnRefused { verdict, domain } => {
+                write!(f, "warning: {verdict}: ETRN {domain}... from {client}")
             }
             Event::LostConnection { after } => write!(f, "lost connection after {after} from {client}"),
             Event::Timeout { after } => write!(f, "timeout after {after} from {client}"),

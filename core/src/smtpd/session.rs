@@ -11,7 +11,9 @@ use super::command::{Statistics, Verb};
 use super::event::{Event, SessionLog, escaped};
 use super::settings::SmtpdSettings;
 use super::transaction::{MailTransaction, RcptCommand};
+use crate::anvil::Exceeded;
 use crate::content::{BareNewline, ContentScanner};
+use crate::flush::SiteFlush;
 use crate::limits::{LOG_EVENTS_MAX, REPLY_BYTES_MAX};
 use crate::reply::Reply;
 
@@ -26,6 +28,8 @@ pub struct Client {
     pub port: u16,
     /// Matches `mynetworks`.
     pub in_mynetworks: bool,
+    /// Matches `smtpd_authorized_verp_clients`.
+    pub may_ask_verp: bool,
     /// Matches `smtpd_forbid_bare_newline_exclusions`: bare LF counts as a line end everywhere.
     pub bare_newline_excluded: bool,
 }
@@ -47,6 +51,10 @@ pub enum Request {
     Content,
     /// The message is whole ([`Session::content_bytes`]): answer it.
     EndOfContent,
+    /// AUTH was given: answer whether the client has not done so too often.
+    Auth,
+    /// ETRN was understood ([`Session::etrn_domain`]): answer it.
+    Etrn,
     /// The message will not be: throw away what came of it. The session has replied, or will. No answer.
     Discard,
     /// Send the replies, let this time pass, then step on: the next reply is a delayed one.
@@ -67,15 +75,21 @@ pub struct Step {
     pub request: Request,
 }
 
-/// The shard's verdict on [`Request::Mail`], [`Request::Recipient`], [`Request::Data`], [`Request::EndOfContent`].
+/// The shard's verdict on the request before: [`Request::Mail`], [`Request::Recipient`], [`Request::Data`],
+/// [`Request::EndOfContent`], [`Request::Auth`] or [`Request::Etrn`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer<'a> {
-    /// Go on. Not an answer to `EndOfContent`.
+    /// Go on. Not an answer to `EndOfContent` and `Etrn`.
     Accept,
     /// Refuse with this reply, which is logged as a reject. 421 and 521 close the session.
     Refuse(Reply),
+    /// The client does this too often: refuse with the limit's own reply, which is logged as a warning. An answer to
+    /// `Mail`, `Recipient` and `Auth`.
+    Exceeded(Exceeded),
     /// The message is durable under this queue id. Only an answer to `EndOfContent`.
     Queued(&'a str),
+    /// What became of the site's mail. Only an answer to `Etrn`.
+    Flush(SiteFlush),
 }
 
 /// What the session is in the middle of.
@@ -92,6 +106,9 @@ pub(super) enum Phase {
     /// The payload of a refused BDAT is read and dropped; then comes the reply.
     Skip(Chunk, Reply),
     AwaitEnd,
+    AwaitAuth,
+    /// The domain whose mail the client asks for.
+    AwaitEtrn(Box<str>),
 }
 
 /// One BDAT.
@@ -191,6 +208,13 @@ impl Session {
     pub fn refuse_connection(&mut self, reply: &Reply, replies: &mut Vec<u8>) {
         put_line(replies, "", reply.line());
         self.closing = true;
+    }
+
+    /// Instead of a greeting: the client has too many connections, or makes them too often; the next step asks to
+    /// close.
+    pub fn refuse_crowd(&mut self, exceeded: Exceeded, replies: &mut Vec<u8>) {
+        let reply = self.note_exceeded(exceeded);
+        self.refuse_connection(&reply, replies);
     }
 
     /// Takes input and goes on until something is wanted. Content in wire form is appended to `content`.
@@ -475,6 +499,17 @@ impl Session {
         }
     }
 
+    /// The domain that [`Request::Etrn`] is about, as the client wrote it.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub fn etrn_domain(&self) -> &str {
+        match &self.phase {
+            Phase::AwaitEtrn(domain) => domain,
+            phase => panic!("no ETRN waits for its answer: {phase:?}"),
+        }
+    }
+
     /// The recipients accepted so far.
     pub fn recipients(&self) -> &[RcptCommand] {
         &self.recipients
@@ -512,6 +547,12 @@ impl Session {
 
     pub(super) fn note(&mut self, event: Event) {
         self.log.push(SessionLog { client: self.client_text.clone(), event });
+    }
+
+    /// Notes that the client went beyond a limit, and gives the reply to that.
+    pub(super) fn note_exceeded(&mut self, exceeded: Exceeded) -> Reply {
+        self.note(Event::LimitExceeded { exceeded, service: self.settings.service_name.as_str().into() });
+        exceeded.reply(&self.settings.myhostname, self.client.address)
     }
 
     /// Notes a reject with what is known of the transaction; `rcpt` is the recipient it is about.

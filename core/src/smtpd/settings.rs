@@ -1,12 +1,15 @@
 //! What the administrator decided for this service: the parameters the session needs, already read and checked.
 
 use crate::content::BareNewline;
+use crate::verp::VerpDelimiters;
 
 /// Parameters of one smtpd service. Defaults are Postfix's (3.9 where it changed them).
 #[derive(Debug, Clone)]
 pub struct SmtpdSettings {
     /// `myhostname`.
     pub myhostname: String,
+    /// The service's name in `master.cf`, for the log.
+    pub service_name: String,
     /// `smtpd_banner`, expanded: the text after `220 `.
     pub banner: String,
     /// `message_size_limit` in bytes; 0 for none.
@@ -41,6 +44,10 @@ pub struct SmtpdSettings {
     pub smtputf8_enable: bool,
     /// `strict_smtputf8`: a non-ASCII address needs the SMTPUTF8 option of MAIL.
     pub strict_smtputf8: bool,
+    /// `default_verp_delimiters`: of XVERP without a value.
+    pub default_verp_delimiters: VerpDelimiters,
+    /// `verp_delimiter_filter`: characters that XVERP may name.
+    pub verp_delimiter_filter: String,
     /// `soft_bounce`: every 5xx becomes 4xx.
     pub soft_bounce: bool,
     /// `smtpd_discard_ehlo_keywords`.
@@ -55,6 +62,7 @@ impl SmtpdSettings {
     pub fn new(myhostname: &str) -> SmtpdSettings {
         SmtpdSettings {
             myhostname: myhostname.to_owned(),
+            service_name: "smtp".to_owned(),
             banner: format!("{myhostname} ESMTP Postfix"),
             message_size_limit: 10_240_000,
             recipient_limit: 1000,
@@ -72,6 +80,8 @@ impl SmtpdSettings {
             strict_rfc821_envelopes: false,
             smtputf8_enable: true,
             strict_smtputf8: true,
+            default_verp_delimiters: VerpDelimiters::DEFAULT,
+            verp_delimiter_filter: "-=+".to_owned(),
             soft_bounce: false,
             discard_ehlo_keywords: Vec::new(),
             forbidden_commands: ["CONNECT", "GET", "POST"].map(str::to_owned).to_vec(),
@@ -100,6 +110,8 @@ pub enum Extension {
     Vrfy,
     /// RFC 1985.
     Etrn,
+    /// Variable envelope return paths, to clients that may ask for them only.
+    Xverp,
     /// RFC 2034.
     EnhancedStatusCodes,
     /// RFC 6152.
@@ -114,11 +126,12 @@ pub enum Extension {
 
 impl Extension {
     /// Every extension, in EHLO's order.
-    pub const ALL: [Extension; 9] = [
+    pub const ALL: [Extension; 10] = [
         Extension::Pipelining,
         Extension::Size,
         Extension::Vrfy,
         Extension::Etrn,
+        Extension::Xverp,
         Extension::EnhancedStatusCodes,
         Extension::EightBitMime,
         Extension::Dsn,
@@ -133,6 +146,7 @@ impl Extension {
             Extension::Size => "SIZE",
             Extension::Vrfy => "VRFY",
             Extension::Etrn => "ETRN",
+            Extension::Xverp => "XVERP",
             Extension::EnhancedStatusCodes => "ENHANCEDSTATUSCODES",
             Extension::EightBitMime => "8BITMIME",
             Extension::Dsn => "DSN",
@@ -143,6 +157,10 @@ impl Extension {
 
     /// The extension of this keyword, in any case, as `smtpd_discard_ehlo_keywords` names it.
     pub fn named(keyword: &str) -> Option<Extension> {
+        // Postfix knows it by this name there.
+        if keyword.eq_ignore_ascii_case("VERP") {
+            return Some(Extension::Xverp);
+        }
         Extension::ALL.into_iter().find(|extension| extension.keyword().eq_ignore_ascii_case(keyword))
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::address::Address;
 use crate::envelope::{BodyKind, Notify, Ret};
+use crate::verp::VerpDelimiters;
 
 /// Reads `NEVER` or a list of `SUCCESS`, `FAILURE`, `DELAY` (RFC 3461 §4.1). `None` when the list is empty, has a word
 /// twice or an unknown one, or NEVER together with others.
@@ -40,6 +41,8 @@ pub struct MailTransaction {
     pub ret: Option<Ret>,
     /// `ENVID=` as sent, in xtext (RFC 3461 §4): safe to send on as it is.
     pub envid: Option<Box<str>>,
+    /// `XVERP`, or `XVERP=` with delimiters.
+    pub verp: Option<VerpDelimiters>,
 }
 
 /// What one RCPT said.

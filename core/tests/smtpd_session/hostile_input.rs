@@ -161,7 +161,14 @@ proptest! {
 
 fn stranger(settings: SmtpdSettings) -> Session {
     let address = IpAddr::from([192, 0, 2, 1]);
-    let client = Client { name: None, address, port: 1, in_mynetworks: false, bare_newline_excluded: false };
+    let client = Client {
+        name: None,
+        address,
+        port: 1,
+        in_mynetworks: false,
+        may_ask_verp: false,
+        bare_newline_excluded: false,
+    };
     Session::new(Rc::new(settings), client)
 }
 

@@ -8,6 +8,7 @@ use ringpost_core::address::Address;
 use ringpost_core::cleanup::{CleanupSettings, Facts, clean_head};
 use ringpost_core::config::Restriction;
 use ringpost_core::content::{BareNewline, is_wire_form};
+use ringpost_core::flush::SiteFlush;
 use ringpost_core::reply::Reply;
 use ringpost_core::smtpd::{Answer, Client, Extension, Request, Session, SmtpdSettings};
 
@@ -17,6 +18,7 @@ use crate::transcript::Line;
 pub struct Server {
     pub session: Session,
     answers: Vec<(String, Reply)>,
+    etrn_restrictions: Vec<Restriction>,
     replies: Vec<u8>,
     content: Vec<u8>,
     spilled: Vec<u8>,
@@ -41,6 +43,7 @@ impl Server {
         Server {
             session,
             answers,
+            etrn_restrictions: etrn_restrictions(config),
             replies,
             content: Vec::new(),
             spilled: Vec::new(),
@@ -81,6 +84,8 @@ impl Server {
                 Request::Recipient => self.decide_recipient(),
                 Request::Data => self.decide("DATA", Answer::Accept),
                 Request::EndOfContent => self.decide_end(),
+                Request::Auth => self.decide("AUTH", Answer::Accept),
+                Request::Etrn => self.decide_etrn(),
             }
             self.note_log();
         }
@@ -106,10 +111,34 @@ impl Server {
             client: self.session.client_text(),
             recipient: Some(recipient),
             destination_is_ours: recipient.domain().is_none_or(|domain| domain == "relay.example"),
+            etrn_domain: None,
         };
         match lists.at_recipient(&facts) {
             None => self.decide("RCPT", Answer::Accept),
             Some(reply) => self.session.answer(Answer::Refuse(reply), &mut self.replies),
+        }
+    }
+
+    /// The domain that the base configuration relays for is the one whose mail can be asked for.
+    fn decide_etrn(&mut self) {
+        let domain = self.session.etrn_domain().to_owned();
+        let facts = AccessFacts {
+            client_in_mynetworks: self.session.client().in_mynetworks,
+            client: self.session.client_text(),
+            recipient: None,
+            destination_is_ours: true,
+            etrn_domain: Some(&domain),
+        };
+        let lists =
+            AccessLists { etrn: self.etrn_restrictions.clone(), reject_code: 554, ..AccessLists::default() };
+        if let Some(reply) = lists.at_etrn(&facts) {
+            self.session.answer(Answer::Refuse(reply), &mut self.replies);
+        } else if self.answers.iter().any(|(stage, _)| stage == "ETRN") {
+            self.session.answer(Answer::Flush(SiteFlush::Failed), &mut self.replies);
+        } else if relayed(&domain) {
+            self.session.answer(Answer::Flush(SiteFlush::Started), &mut self.replies);
+        } else {
+            self.session.answer(Answer::Flush(SiteFlush::NotServed), &mut self.replies);
         }
     }
 
@@ -185,6 +214,24 @@ fn split_crlf(text: &[u8]) -> Vec<&[u8]> {
     lines
 }
 
+/// `relay.example` or a sub-domain of it.
+fn relayed(domain: &str) -> bool {
+    format!(".{}", domain.to_ascii_lowercase()).ends_with(".relay.example")
+}
+
+/// What a transcript sets `smtpd_etrn_restrictions` to.
+fn etrn_restrictions(config: &[(String, String)]) -> Vec<Restriction> {
+    let set = config.iter().find(|(key, _)| key == "smtpd_etrn_restrictions");
+    let words = set.map_or("", |(_, value)| value).split([',', ' ']).filter(|word| !word.is_empty());
+    words
+        .map(|word| match word {
+            "permit_mynetworks" => Restriction::PermitMynetworks,
+            "reject" => Restriction::Reject,
+            _ => panic!("{word}"),
+        })
+        .collect()
+}
+
 /// The settings of a transcript: its base (see the README there) and what its `config:` lines change.
 fn settings(config: &[(String, String)]) -> (SmtpdSettings, Client) {
     let mut s = SmtpdSettings::new("mx.example");
@@ -194,6 +241,7 @@ fn settings(config: &[(String, String)]) -> (SmtpdSettings, Client) {
         address: IpAddr::from([127, 0, 0, 1]),
         port: 40_000,
         in_mynetworks: true,
+        may_ask_verp: false,
         bare_newline_excluded: false,
     };
     for (key, value) in config {
@@ -216,6 +264,8 @@ fn settings(config: &[(String, String)]) -> (SmtpdSettings, Client) {
             "strict_smtputf8" => s.strict_smtputf8 = yes,
             "soft_bounce" => s.soft_bounce = yes,
             "smtpd_banner" => s.banner = value.clone(),
+            "smtpd_etrn_restrictions" => {}
+            "smtpd_authorized_verp_clients" => client.may_ask_verp = !value.is_empty(),
             "mynetworks" => client.in_mynetworks = !value.is_empty(),
             "smtpd_forbid_bare_newline_exclusions" => client.bare_newline_excluded = value == "$mynetworks",
             "smtpd_forbid_bare_newline" => {

@@ -39,7 +39,7 @@ parameters! {
         "The transport and next hop through which all mail is filtered after it was queued.";
     DEFAULT_FILTER_NEXTHOP "default_filter_nexthop" Text = "", WithoutEffect("content filters are not served yet"),
         "The next hop of a filter that names none.";
-    DEFAULT_VERP_DELIMITERS "default_verp_delimiters" Text = "+=", Refused { reason: "variable return paths are not served yet", weakens: Weakens::Never },
+    DEFAULT_VERP_DELIMITERS "default_verp_delimiters" Text = "+=", Honoured("smtpd"),
         "The characters in variable envelope return paths.";
     DELAY_NOTICE_RECIPIENT "delay_notice_recipient" Text = "postmaster", Refused { reason: "notices to the postmaster are not served yet", weakens: Weakens::Never },
         "Who gets copies of delay notices.";
@@ -173,7 +173,7 @@ parameters! {
         "Whether site!user becomes user@site.";
     UNDISCLOSED_RECIPIENTS_HEADER "undisclosed_recipients_header" Text = "", Refused { reason: "this header is not added yet", weakens: Weakens::Never },
         "The header that is added to messages without recipients in the header.";
-    VERP_DELIMITER_FILTER "verp_delimiter_filter" Text = "-=+", WithoutEffect("variable return paths are not served yet"),
+    VERP_DELIMITER_FILTER "verp_delimiter_filter" Text = "-=+", Honoured("smtpd"),
         "The characters that may be delimiters in variable return paths.";
     VIRTUAL_ALIAS_ADDRESS_LENGTH_LIMIT "virtual_alias_address_length_limit" Int = "1000", WithoutEffect("virtual aliases are not served yet"),
         "The longest address that expansion of aliases may give.";

@@ -49,11 +49,11 @@ parameters! {
         "The key of the null sender in tables of login names.";
     EMPTY_ADDRESS_RELAYHOST_MAPS_LOOKUP_KEY "empty_address_relayhost_maps_lookup_key" Text = "<>", WithoutEffect("tables of relay hosts are not served yet"),
         "The key of the null sender in tables of relay hosts.";
-    FAST_FLUSH_DOMAINS "fast_flush_domains" List = "$relay_domains", WithoutEffect("ETRN is not served yet"),
+    FAST_FLUSH_DOMAINS "fast_flush_domains" Domains = "$relay_domains", Honoured("flush"),
         "Domains whose mail can be asked for.";
-    FAST_FLUSH_PURGE_TIME "fast_flush_purge_time" Time(Days) = "7d", WithoutEffect("ETRN is not served yet"),
+    FAST_FLUSH_PURGE_TIME "fast_flush_purge_time" Time(Days) = "7d", WithoutEffect("a domain's list ends with its last message"),
         "The age at which an unused list of a domain's mail is removed.";
-    FAST_FLUSH_REFRESH_TIME "fast_flush_refresh_time" Time(Hours) = "12h", WithoutEffect("ETRN is not served yet"),
+    FAST_FLUSH_REFRESH_TIME "fast_flush_refresh_time" Time(Hours) = "12h", WithoutEffect("listed messages are tried at their own times like all others"),
         "How often a domain's mail is tried although nobody asked.";
     INITIAL_DESTINATION_CONCURRENCY "initial_destination_concurrency" Int(1, 10000) = "5", Honoured("qmgr"),
         "Deliveries at a time with which a destination begins.";

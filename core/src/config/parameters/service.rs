@@ -3,9 +3,9 @@
 use crate::config::parameter::{Weakens, parameters};
 
 parameters! {
-    ANVIL_RATE_TIME_UNIT "anvil_rate_time_unit" Time(Seconds) = "60s", Refused { reason: "client rates are not counted yet", weakens: Weakens::Never },
+    ANVIL_RATE_TIME_UNIT "anvil_rate_time_unit" Time(Seconds) = "60s", Honoured("anvil"),
         "The unit of time for client rates.";
-    ANVIL_STATUS_UPDATE_TIME "anvil_status_update_time" Time(Seconds) = "600s", Refused { reason: "client rates are not counted yet", weakens: Weakens::Never },
+    ANVIL_STATUS_UPDATE_TIME "anvil_status_update_time" Time(Seconds) = "600s", Honoured("anvil"),
         "How often the highest client rates are logged.";
     AUTHORIZED_FLUSH_USERS "authorized_flush_users" List = "static:anyone", WithoutEffect("the queue commands are not served yet"),
         "Users who may flush the queue.";

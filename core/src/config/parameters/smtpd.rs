@@ -37,7 +37,7 @@ parameters! {
         "The reply code when relaying is denied.";
     RELAY_RECIPIENT_MAPS "relay_recipient_maps" List = "", Refused { reason: "tables of recipients are not served yet", weakens: Weakens::Always },
         "Tables of the recipients in relay domains; others are refused.";
-    SMTPD_AUTHORIZED_VERP_CLIENTS "smtpd_authorized_verp_clients" List = "$authorized_verp_clients", Refused { reason: "XVERP is not served yet", weakens: Weakens::Never },
+    SMTPD_AUTHORIZED_VERP_CLIENTS "smtpd_authorized_verp_clients" Networks = "$authorized_verp_clients", Honoured("smtpd"),
         "Clients that may ask for variable envelope return paths.";
     SMTPD_AUTHORIZED_XCLIENT_HOSTS "smtpd_authorized_xclient_hosts" List = "", Refused { reason: "XCLIENT is not served yet", weakens: Weakens::Never },
         "Clients that may speak for others with XCLIENT.";
@@ -45,21 +45,25 @@ parameters! {
         "Clients that may pass on what they know of theirs with XFORWARD.";
     SMTPD_BANNER "smtpd_banner" Text = "$myhostname ESMTP $mail_name", Honoured("smtpd"),
         "The text after 220 in the greeting.";
-    SMTPD_CLIENT_AUTH_RATE_LIMIT "smtpd_client_auth_rate_limit" Int = "0", Refused { reason: "client rates are not counted yet", weakens: Weakens::Never },
+    SMTPD_CLIENT_AUTH_RATE_LIMIT "smtpd_client_auth_rate_limit" Int = "0", Honoured("anvil"),
         "The most AUTH commands of a client in a unit of time; 0 for no limit.";
-    SMTPD_CLIENT_CONNECTION_COUNT_LIMIT "smtpd_client_connection_count_limit" Int = "50", Refused { reason: "client rates are not counted yet", weakens: Weakens::Never },
+    SMTPD_CLIENT_CONNECTION_COUNT_LIMIT "smtpd_client_connection_count_limit" Int = "50", Honoured("anvil"),
         "The most sessions of one client at a time; 0 for no limit.";
-    SMTPD_CLIENT_CONNECTION_RATE_LIMIT "smtpd_client_connection_rate_limit" Int = "0", Refused { reason: "client rates are not counted yet", weakens: Weakens::Never },
+    SMTPD_CLIENT_CONNECTION_RATE_LIMIT "smtpd_client_connection_rate_limit" Int = "0", Honoured("anvil"),
         "The most connections of a client in a unit of time; 0 for no limit.";
-    SMTPD_CLIENT_EVENT_LIMIT_EXCEPTIONS "smtpd_client_event_limit_exceptions" List = "${smtpd_client_connection_limit_exceptions:$mynetworks}", WithoutEffect("client rates are not counted yet"),
+    SMTPD_CLIENT_EVENT_LIMIT_EXCEPTIONS "smtpd_client_event_limit_exceptions" Networks = "${smtpd_client_connection_limit_exceptions:$mynetworks}", Honoured("anvil"),
         "Clients that have no limits.";
-    SMTPD_CLIENT_MESSAGE_RATE_LIMIT "smtpd_client_message_rate_limit" Int = "0", Refused { reason: "client rates are not counted yet", weakens: Weakens::Never },
+    SMTPD_CLIENT_IPV4_PREFIX_LENGTH "smtpd_client_ipv4_prefix_length" Int(0, 32) = "32", Honoured("anvil"),
+        "How many bits of an IPv4 address are one client for the limits.";
+    SMTPD_CLIENT_IPV6_PREFIX_LENGTH "smtpd_client_ipv6_prefix_length" Int(0, 128) = "84", Honoured("anvil"),
+        "How many bits of an IPv6 address are one client for the limits.";
+    SMTPD_CLIENT_MESSAGE_RATE_LIMIT "smtpd_client_message_rate_limit" Int = "0", Honoured("anvil"),
         "The most messages of a client in a unit of time; 0 for no limit.";
-    SMTPD_CLIENT_NEW_TLS_SESSION_RATE_LIMIT "smtpd_client_new_tls_session_rate_limit" Int = "0", Refused { reason: "client rates are not counted yet", weakens: Weakens::Never },
+    SMTPD_CLIENT_NEW_TLS_SESSION_RATE_LIMIT "smtpd_client_new_tls_session_rate_limit" Int = "0", Refused { reason: "TLS is not served yet", weakens: Weakens::Never },
         "The most new TLS sessions of a client in a unit of time; 0 for no limit.";
     SMTPD_CLIENT_PORT_LOGGING "smtpd_client_port_logging" Bool = "no", Honoured("log"),
         "Whether the client's port is logged.";
-    SMTPD_CLIENT_RECIPIENT_RATE_LIMIT "smtpd_client_recipient_rate_limit" Int = "0", Refused { reason: "client rates are not counted yet", weakens: Weakens::Never },
+    SMTPD_CLIENT_RECIPIENT_RATE_LIMIT "smtpd_client_recipient_rate_limit" Int = "0", Honoured("anvil"),
         "The most recipients of a client in a unit of time; 0 for no limit.";
     SMTPD_CLIENT_RESTRICTIONS "smtpd_client_restrictions" Restrictions = "", Honoured("smtpd"),
         "Restrictions on clients.";
@@ -81,7 +85,7 @@ parameters! {
         "Restrictions after the final dot.";
     SMTPD_ERROR_SLEEP_TIME "smtpd_error_sleep_time" Time(Seconds) = "1s", Honoured("smtpd"),
         "The delay of an answer after many errors.";
-    SMTPD_ETRN_RESTRICTIONS "smtpd_etrn_restrictions" Restrictions = "", WithoutEffect("ETRN is not served"),
+    SMTPD_ETRN_RESTRICTIONS "smtpd_etrn_restrictions" Restrictions = "", Honoured("smtpd"),
         "Restrictions at ETRN.";
     SMTPD_EXPANSION_FILTER "smtpd_expansion_filter" Raw = "\\t\\40!\"#$%&'()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[\\\\]^_`abcdefghijklmnopqrstuvwxyz{|}~", WithoutEffect("no reply is expanded with what a client sent"),
         "Characters that may stand in expanded replies.";

@@ -1,0 +1,148 @@
+//! flush: keeps the lists of deferred mail for `fast_flush_domains`, and tries a site's mail at once when it asks.
+//!
+//! Receives: messages of this shard that were deferred or have ended; requests of smtpd (ETRN), of the queue commands,
+//!           and of other shards.
+//! Sends:    messages that are due now to the queue manager; a site's request to every other shard.
+//! Owns:     this shard's `ringpost_core::flush::FlushLists`.
+//! Limits:   `ringpost_core::flush::LISTED_MAX`; `REQUESTS_MAX` requests under way; `BATCH` messages a turn.
+//! On failure: a request that finds a ring full is said again until it is heard; a message without a place in the lists
+//!           is tried at its own time.
+//! Standards: RFC 1985; Postfix's flush(8).
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ringpost_core::flush::{FlushLists, LISTED_MAX, SiteFlush};
+use ringpost_core::qmgr::MessageId as QueuedId;
+use ringpost_reactor::Moment;
+
+use crate::mesh::MeshMessage;
+use crate::message::ActiveMessage;
+use crate::qmgr;
+use crate::shard::Shard;
+
+/// Requests that one shard works on at a time. A client gets an answer before its request is carried out, so that only
+/// this bounds what many of them ask for.
+const REQUESTS_MAX: u32 = 64;
+/// Messages that become due in one turn: a few hundred microseconds.
+const BATCH: usize = 500;
+/// How soon a full ring is tried again.
+const RING_WAIT: Duration = Duration::from_millis(10);
+/// How often full lists are searched for messages that are gone, which walks them all.
+const PRUNE_WAIT: Duration = Duration::from_secs(60);
+
+/// One shard's lists.
+pub struct Flush {
+    lists: RefCell<FlushLists>,
+    requests: Cell<u32>,
+    /// When the lists were last found full and searched.
+    pruned_at: Cell<Option<Moment>>,
+}
+
+impl Default for Flush {
+    fn default() -> Flush {
+        Flush {
+            lists: RefCell::new(FlushLists::new(LISTED_MAX)),
+            requests: Cell::new(0),
+            pruned_at: Cell::new(None),
+        }
+    }
+}
+
+/// Mail for the recipients that remain of this message is deferred.
+pub fn deferred(shard: &Shard, message: &ActiveMessage) {
+    let served = &shard.settings.fast_flush_domains;
+    if served.is_empty() {
+        return;
+    }
+    let note = || {
+        let progress = message.progress.borrow();
+        let recipients = message.envelope.recipients().enumerate();
+        let remaining = recipients.filter(|(index, _)| !progress.is_done(*index as u32));
+        let addresses = remaining.map(|(_, recipient)| recipient.address);
+        shard.flush.lists.borrow_mut().deferred(served, QueuedId(message.id.bits()), addresses)
+    };
+    if note().is_ok() {
+        return;
+    }
+    let now = shard.handle.now();
+    if shard.flush.pruned_at.get().is_none_or(|pruned_at| now.since(pruned_at) >= PRUNE_WAIT) {
+        shard.flush.pruned_at.set(Some(now));
+        shard.flush.lists.borrow_mut().retain(|id| qmgr::is_queued(shard, id));
+        if note().is_err() {
+            let text = format_args!(
+                "{LISTED_MAX} deferred messages are listed for fast_flush_domains; more wait for their own time"
+            );
+            shard.log.warning("flush", shard.index as u32, text);
+        }
+    }
+}
+
+/// This message has ended. Only one that was deferred can be in a list.
+pub fn ended(shard: &Shard, message: &ActiveMessage) {
+    if shard.flush.lists.borrow().listed() > 0 && message.progress.borrow().attempts() > 0 {
+        let addresses = message.envelope.recipients().map(|recipient| recipient.address);
+        shard.flush.lists.borrow_mut().ended(QueuedId(message.id.bits()), addresses);
+    }
+}
+
+/// A site asks for its mail, on all shards: ETRN, `postqueue -s`.
+pub fn site(shard: &Rc<Shard>, domain: &str) -> SiteFlush {
+    if !shard.settings.fast_flush_domains.contains(domain.as_bytes()) {
+        return SiteFlush::NotServed;
+    }
+    if shard.drain.begun() || shard.flush.requests.get() >= REQUESTS_MAX {
+        return SiteFlush::Failed;
+    }
+    let domain: Arc<str> = domain.to_ascii_lowercase().into();
+    let others = (0..shard.settings.shards).filter(|&other| other != shard.index);
+    let unheard: Vec<usize> = others.filter(|&other| !tell(shard, other, &domain)).collect();
+    if !unheard.is_empty() {
+        begin(shard, tell_again(shard.clone(), domain.clone(), unheard));
+    }
+    site_here(shard, &domain);
+    SiteFlush::Started
+}
+
+/// The same on this shard alone, for one whose request another shard has taken.
+pub fn site_here(shard: &Rc<Shard>, domain: &str) {
+    let ids = shard.flush.lists.borrow_mut().take(domain);
+    if !ids.is_empty() {
+        begin(shard, make_due(shard.clone(), ids));
+    }
+}
+
+fn begin(shard: &Rc<Shard>, work: impl Future<Output = ()> + 'static) {
+    let requests = |shard: &Shard, change: i32| {
+        shard.flush.requests.set(shard.flush.requests.get().saturating_add_signed(change));
+    };
+    requests(shard, 1);
+    let shard = shard.clone();
+    shard.clone().handle.spawn(async move {
+        work.await;
+        requests(&shard, -1);
+    });
+}
+
+fn tell(shard: &Shard, other: usize, domain: &Arc<str>) -> bool {
+    let message = MeshMessage::FlushSite { domain: domain.clone() };
+    shard.mesh.borrow_mut().try_send(other, message).is_ok()
+}
+
+async fn tell_again(shard: Rc<Shard>, domain: Arc<str>, mut unheard: Vec<usize>) {
+    while !unheard.is_empty() && !shard.drain.begun() {
+        shard.handle.sleep(RING_WAIT).await;
+        unheard.retain(|&other| !tell(&shard, other, &domain));
+    }
+}
+
+/// As Postfix does, a site that asks also ends the waiting of dead ones: it is back, and may have been dead for us.
+async fn make_due(shard: Rc<Shard>, ids: Vec<QueuedId>) {
+    qmgr::forget_dead_sites(&shard);
+    for batch in ids.chunks(BATCH) {
+        qmgr::make_due(&shard, batch);
+        shard.handle.yield_now().await;
+    }
+}
