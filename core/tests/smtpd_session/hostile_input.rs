@@ -5,10 +5,11 @@ use std::rc::Rc;
 
 use proptest::prelude::*;
 use ringpost_core::address::{Address, PathRules};
+use ringpost_core::anvil::{ClientCounts, ClientEvent, ClientLimits};
 use ringpost_core::cleanup::{CleanupSettings, Facts, clean_head};
 use ringpost_core::content::{BareNewline, ContentScanner, Framing, is_wire_form, wire_lines};
 use ringpost_core::reply::Reply;
-use ringpost_core::smtpd::{Client, Request, Session, SmtpdSettings};
+use ringpost_core::smtpd::{Answer, Client, Request, Session, SmtpdSettings};
 
 use crate::server::Server;
 use crate::transcript::Line;
@@ -41,6 +42,10 @@ fn dialogue() -> impl Strategy<Value = Vec<u8>> {
         Just(b"RSET\r\n".to_vec()),
         Just(b".\r\n".to_vec()),
         Just(b"VRFY x\r\n".to_vec()),
+        Just(b"ETRN relay.example\r\n".to_vec()),
+        Just(b"ETRN x\r\n".to_vec()),
+        Just(b"AUTH PLAIN AGEAYg==\r\n".to_vec()),
+        Just(b"MAIL FROM:<a@x.example> XVERP=+=\r\n".to_vec()),
         "[A-Z]{4} [ -~]{0,30}\r\n".prop_map(String::into_bytes),
         wire_bytes(),
     ];
@@ -170,6 +175,46 @@ fn stranger(settings: SmtpdSettings) -> Session {
         bare_newline_excluded: false,
     };
     Session::new(Rc::new(settings), client)
+}
+
+#[test]
+fn a_client_beyond_its_limits_is_told_so_and_may_go_on() {
+    let limits = ClientLimits { message_rate: 1, recipient_rate: 1, auth_rate: 1, ..ClientLimits::default() };
+    let beyond = |event: ClientEvent| {
+        let mut counts = ClientCounts::default();
+        counts.rates.add(event);
+        counts.rates.add(event);
+        Answer::Exceeded(limits.exceeded(event, &counts).expect("two are beyond one"))
+    };
+    let mut session = stranger(SmtpdSettings::new("mx.example"));
+    let (mut replies, mut content) = (Vec::new(), Vec::new());
+    let mut give = |line: &[u8], answer: Answer<'_>| {
+        session.step(line, &mut replies, &mut content);
+        session.answer(answer, &mut replies);
+        let log: Vec<String> = session.take_log().iter().map(ToString::to_string).collect();
+        (String::from_utf8(std::mem::take(&mut replies)).expect("text"), log.join("|"))
+    };
+    let told = |reply: &str, log: &str| {
+        let log = format!("warning: {log} limit exceeded: 2 from unknown[192.0.2.1] for service smtp");
+        (format!("{reply} from 192.0.2.1\r\n"), log)
+    };
+    let mail = b"MAIL FROM:<a@x.example>\r\n";
+    assert_eq!(
+        give(mail, beyond(ClientEvent::Message)),
+        told("450 4.7.1 Error: too much mail", "Message delivery request rate")
+    );
+    assert_eq!(give(mail, Answer::Accept), ("250 2.1.0 Ok\r\n".to_owned(), String::new()));
+    let rcpt = b"RCPT TO:<b@relay.example>\r\n";
+    assert_eq!(
+        give(rcpt, beyond(ClientEvent::Recipient)),
+        told("450 4.7.1 Error: too many recipients", "Recipient address rate")
+    );
+    assert_eq!(give(rcpt, Answer::Accept), ("250 2.1.5 Ok\r\n".to_owned(), String::new()));
+    assert_eq!(
+        give(b"AUTH PLAIN AGEAYg==\r\n", beyond(ClientEvent::Auth)),
+        told("450 4.7.1 Error: too many AUTH commands", "AUTH command rate")
+    );
+    assert_eq!(session.recipients().len(), 1);
 }
 
 #[test]
