@@ -88,10 +88,15 @@ pub fn connected(shard: &Shard, client: ClientKey) -> bool {
     shard.anvil.here.borrow_mut().connected(client)
 }
 
-/// A session that was counted is over.
+/// A session that was counted is over. Its home hears so at once: the client may be back on another shard any moment,
+/// and must not be refused for sessions that have ended.
 pub fn disconnected(shard: &Shard, client: ClientKey) {
     shard.anvil.here.borrow_mut().disconnected(client);
-    tell_later(shard, client);
+    let home = client.home(shard.settings.shards);
+    let news = shard.anvil.here.borrow().news(client);
+    if home == shard.index || news.is_none_or(|news| !tell(shard, home, news, 0)) {
+        tell_later(shard, client);
+    }
 }
 
 /// Something happened in a session, and no limit depends on it.
