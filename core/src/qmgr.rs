@@ -5,7 +5,7 @@
 //! **Sends**: [`Action`]s, taken one by one with [`Scheduler::poll_action`] until it answers `None`.
 //! **Owns**: the state of every queued message (incoming, active, deferred, hold, corrupt), the sites with their
 //! windows, the deliveries in progress. Not the bytes: those are the caller's, who is told which to keep.
-//! **Limits**: [`QmgrSettings`] names them; a queued message that is not active costs at most 24 bytes.
+//! **Limits**: [`QmgrSettings`] names them; a queued message that is not active costs at most 22 bytes.
 //! **On failure**: nothing here fails on outside data; a call that contradicts an earlier one is our own broken
 //! invariant and panics (a report for a delivery that never started, an id used twice).
 //! **Standards**: Postfix's `qmgr(8)` and its `SCHEDULER_README`; RFC 5321 section 4.5.4.1 (retry strategy).

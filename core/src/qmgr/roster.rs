@@ -3,14 +3,14 @@
 //! An entry is found by its id through linear hashing (buckets are added one at a time, so that no event ever pays
 //! for a rehash of ten million entries) and is linked into at most one list. Lists are singly linked: an entry
 //! that must leave a list from its middle is buried, that is, taken out of the hash and freed when its list is next
-//! walked. Memory stays at the highest count there has been: 20 bytes an entry and 2 for its share of a bucket.
+//! walked. Memory stays at the highest count there has been: 20 bytes an entry and 1 for its share of a bucket.
 
 use super::MessageId;
 
 /// Entries in one allocation, so that growth copies nothing.
 const CHUNK_ENTRIES: usize = 4096;
 /// Entries to a bucket, on average, before another bucket is added.
-const BUCKET_LOAD: usize = 2;
+const BUCKET_LOAD: usize = 4;
 /// Buried entries that are tolerated whatever the count of live ones.
 const BURIED_TOLERATED: usize = 4096;
 const NONE: u32 = u32::MAX;
@@ -106,7 +106,11 @@ impl Roster {
 
     /// Bytes of memory that entries and buckets take.
     pub fn memory_bytes(&self) -> usize {
-        self.chunks.len() * CHUNK_ENTRIES * size_of::<Entry>() + self.buckets.len() * CHUNK_ENTRIES * 4
+        let lists = self.chunks.capacity() * size_of::<Box<[Entry]>>()
+            + self.buckets.capacity() * size_of::<Box<[u32]>>();
+        self.chunks.len() * CHUNK_ENTRIES * size_of::<Entry>()
+            + self.buckets.len() * CHUNK_ENTRIES * 4
+            + lists
     }
 
     fn entry(&self, index: u32) -> &Entry {
@@ -335,13 +339,14 @@ mod tests {
     }
 
     #[test]
-    fn a_million_entries_cost_at_most_24_bytes_each() {
+    fn an_entry_costs_at_most_22_bytes_while_the_queue_grows_to_a_million() {
         let mut roster = Roster::new();
+        // The spool's index takes 42 more; the design allows 64 for both.
         for n in 0..1_000_000 {
             roster.insert(MessageId(n << 10), Place::Deferred, 1);
+            let (bytes, len) = (roster.memory_bytes(), roster.len());
+            assert!(len < 100_000 || bytes <= 22 * len, "{len} entries take {bytes} bytes");
         }
-        let per_entry = roster.memory_bytes() as f64 / 1e6;
-        assert!(per_entry <= 24.0, "{per_entry} bytes an entry");
     }
 
     #[test]
