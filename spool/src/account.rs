@@ -11,7 +11,7 @@ use crate::{
     append::{Batch, Late},
     figures::{SpoolEvent, SpoolFigures},
     frame::Kind,
-    index::{Extent, Index, IndexEntry},
+    index::{CHAIN_BYTES_MAX, Extent, Index},
     message::{ChunkRef, Corrupt, MessageId},
     options::SpoolOptions,
     segment::{ENTRY_CHUNKED, Entry, Location, Segment, entry_id},
@@ -76,9 +76,10 @@ pub(crate) struct State<F> {
 
 impl<F> State<F> {
     pub fn new(options: SpoolOptions, seed: u64) -> Self {
+        let index = Index::new(options.shard, seed);
         Self {
             options,
-            index: Index::new(seed),
+            index,
             segments: HashMap::with_hasher(FixedState::with_seed(seed)),
             head: None,
             head_offset: 0,
@@ -147,15 +148,15 @@ impl<F> State<F> {
         let location = Location { segment, eighth: entry.eighth };
         let id = entry_id(entry);
         if self.index.find(id).is_none() {
-            self.index.insert(IndexEntry::new(id));
+            self.index.insert(id);
         }
         let known = self.index.find_mut(id).expect("just inserted");
-        let (older, older_length) = (known.message, known.length);
+        let (older, older_length) = (known.message, known.length());
         known.message = location;
-        known.length = entry.length;
+        known.set_length(entry.length);
         known.content_bytes = u32::try_from(entry.extra).unwrap_or(u32::MAX);
         known.due_at_s = entry.due_at_s;
-        known.set_held(u32::from(entry.state) & crate::record::STATE_HELD != 0);
+        known.set_state(u32::from(entry.state));
         known.set_chunked(entry.state & ENTRY_CHUNKED != 0);
         if !older.is_nowhere() {
             self.live_sub(older.segment, crate::frame::frame_bytes(older_length as usize) as u64);
@@ -171,23 +172,29 @@ impl<F> State<F> {
             if !may_insert {
                 return;
             }
-            self.index.insert(IndexEntry::new(id));
+            self.index.insert(id);
         }
         if entry.kind == Kind::Retry {
             self.free_chain(id);
         }
         let known = self.index.find_mut(id).expect("just inserted");
         let (older, older_bytes) = (known.note, known.chain_bytes());
-        let stays = older.segment == segment;
+        let bytes = entry.frame_bytes();
+        let together = if older.segment == segment { older_bytes + bytes } else { u64::MAX };
         known.note = Location { segment, eighth: entry.eighth };
-        known.set_chain_bytes(entry.frame_bytes() + if stays { older_bytes } else { 0 });
         known.due_at_s = entry.due_at_s;
-        known.set_held(u32::from(entry.state) & crate::record::STATE_HELD != 0);
-        if !stays && older_bytes > 0 {
-            let extent = Extent { segment: older.segment, bytes: older_bytes };
-            self.index.sprawl_mut(id).notes.push(extent);
+        known.set_state(u32::from(entry.state));
+        if together <= CHAIN_BYTES_MAX {
+            known.set_chain_bytes(together);
+        } else {
+            let fits = bytes <= CHAIN_BYTES_MAX;
+            known.set_chain_bytes(if fits { bytes } else { 0 });
+            let beside = [(older.segment, older_bytes), (segment, if fits { 0 } else { bytes })];
+            for (segment, bytes) in beside.into_iter().filter(|&(_, bytes)| bytes > 0) {
+                self.index.sprawl_mut(id).notes.push(Extent { segment, bytes });
+            }
         }
-        self.live_add(segment, entry.frame_bytes());
+        self.live_add(segment, bytes);
     }
 
     /// The notes so far are no longer needed.
@@ -231,7 +238,7 @@ impl<F> State<F> {
         self.free_chain(id);
         let known = self.index.remove(id)?;
         if !known.message.is_nowhere() {
-            let bytes = crate::frame::frame_bytes(known.length as usize) as u64;
+            let bytes = crate::frame::frame_bytes(known.length() as usize) as u64;
             self.live_sub(known.message.segment, bytes);
         }
         let mut stale = Vec::new();

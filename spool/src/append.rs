@@ -10,7 +10,7 @@ use crate::{
     error::StoreError,
     frame::{self, FRAME_HEADER_BYTES, FrameHeader, Kind, Seed, frame_bytes},
     message::MessageId,
-    record::{self, COMMIT_BYTES, Cut, STATE_HELD},
+    record::{self, COMMIT_BYTES, Cut},
     segment::{BLOCK_BYTES, Entry, FRAMES_START, Location, Phase, footer_bytes, frames_max},
     signal::Signal,
 };
@@ -254,21 +254,23 @@ impl<F> State<F> {
         (location, ticket)
     }
 
-    /// Records a change of a queued message: in the index at once, in the log with the next commit.
+    /// Records a change of a queued message: in the index at once, in the log with the next commit. `switch` turns a
+    /// bit of its state on or off.
     pub fn chain(
         &mut self,
         kind: Kind,
         id: MessageId,
         due_at_s: Option<u32>,
-        held: Option<bool>,
+        switch: Option<(u32, bool)>,
         note: Option<&[u8]>,
     ) {
         let Some(known) = self.index.find_mut(id) else { return };
         if let Some(due_at_s) = due_at_s {
             known.due_at_s = due_at_s;
         }
-        if let Some(held) = held {
-            known.set_held(held);
+        if let Some((bit, on)) = switch {
+            let others = known.state() & !bit;
+            known.set_state(if on { others | bit } else { others });
         }
         let notes = note.as_slice();
         let payload = record::CHAIN_HEAD_BYTES + notes.iter().map(|note| note.len() + 4).sum::<usize>();
@@ -283,8 +285,7 @@ impl<F> State<F> {
     /// Appends a chain record, in a place that was found, with the message's present state.
     pub fn append_chain<N: AsRef<[u8]>>(&mut self, kind: Kind, id: MessageId, notes: &[N]) {
         let Some(known) = self.index.find(id) else { return };
-        let (previous, due_at_s, held) = (known.note, known.due_at_s, known.held());
-        let state = if held { STATE_HELD } else { 0 };
+        let (previous, due_at_s, state) = (known.note, known.due_at_s, known.state());
         let mut entry = blank_entry(kind, id.bits());
         entry.due_at_s = due_at_s;
         entry.state = state as u8;

@@ -12,6 +12,7 @@ use crate::{
     disk::{AlignedBuffer, DiskFile},
     figures::SpoolEvent,
     frame::{self, Kind, Parsed},
+    index::CHAIN_BYTES_MAX,
     message::MessageId,
     record::{ChainHead, Cut, MessageHead},
     segment::{Entry, Location, Phase},
@@ -310,7 +311,10 @@ impl<F> State<F> {
             return;
         }
         if let Some(sprawl) = self.index.sprawls.get_mut(&id)
-            && let Some(at) = sprawl.notes.iter().position(|extent| extent.segment == previous.segment)
+            && let Some(at) = sprawl
+                .notes
+                .iter()
+                .position(|extent| extent.segment == previous.segment && extent.bytes <= CHAIN_BYTES_MAX)
         {
             let extent = sprawl.notes.remove(at);
             if let Some(known) = self.index.find_mut(id) {

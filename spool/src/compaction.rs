@@ -23,7 +23,7 @@ use crate::{
     frame::Kind,
     load::{FrameRead, ReadError},
     message::MessageId,
-    record::{self, Cut, MessageHead, STATE_HELD},
+    record::{self, Cut, MessageHead},
     scan,
     segment::{ENTRY_CHUNKED, ENTRY_COPY, Entry, Location, Phase, Segment, Trailer},
     spool::{Inner, Waiter},
@@ -62,24 +62,35 @@ impl<D: Disk> Inner<D> {
     /// Drains and retires one segment, if one is worth it. `Ok(false)` if none is.
     pub(crate) async fn compact_one(&self) -> io::Result<bool> {
         let Some(number) = self.state.borrow().victim() else { return Ok(false) };
+        let done = |state: &State<D::File>| (state.counters.compacted_bytes, state.counters.commits_failed);
+        let before = done(&self.state.borrow());
         match self.drain(number).await {
-            Ok(kept) => {
+            Ok(mut kept) => {
                 if self.barrier(Waiter::Upkeep).await.is_err() {
                     // The failure raises `upkeep`, if there is anything to do about it.
                     return Ok(false);
                 }
-                Ok(self.let_go(number, kept).await)
+                let unlisted = {
+                    let state = self.state.borrow();
+                    let lives = state.segments.get(&number).is_some_and(|segment| segment.live_bytes > 0);
+                    lives && done(&state) == before
+                };
+                if unlisted {
+                    kept = self.state.borrow().messages_in(number);
+                }
+                Ok(self.let_go(number, kept, unlisted).await)
             }
             Err(Stop::Later) => Ok(false),
             Err(Stop::Io(error)) => Err(error),
         }
     }
 
-    /// A drained segment leaves the log: retired, or cut down to its damaged messages. `false` if there is no place
-    /// for the cut now.
-    async fn let_go(&self, number: u32, kept: Vec<u64>) -> bool {
+    /// A drained segment leaves the log: retired, or cut down to the messages that stay. `unlisted`: after damage,
+    /// something lives there that the segment's own list does not show, such as a chunk that only its message names.
+    /// `false` if there is no place for the cut now.
+    async fn let_go(&self, number: u32, kept: Vec<u64>, unlisted: bool) -> bool {
         let pinned = self.state.borrow().segments.get(&number).is_some_and(|segment| segment.pinned);
-        if kept.is_empty() && !pinned {
+        if kept.is_empty() && !pinned && !unlisted {
             // The upkeep loop retires it: it is dead now, unless it is being read.
             let mut state = self.state.borrow_mut();
             if !state.must_drain.contains(&number) {
@@ -314,14 +325,13 @@ impl<D: Disk> Inner<D> {
         let Some(known) = state.index.find(id).filter(|known| known.message == from) else {
             return Ok(Moved::Nothing);
         };
-        let (due_at_s, held) = (known.due_at_s, known.held());
+        let (due_at_s, state_word) = (known.due_at_s, known.state());
         let mut copy = blank_entry(Kind::Message, id.bits());
-        let held_bit = if held { STATE_HELD } else { 0 };
         copy.due_at_s = due_at_s;
         copy.extra = head.content_bytes;
-        copy.state = held_bit as u8 | ENTRY_COPY | if head.chunk_count > 0 { ENTRY_CHUNKED } else { 0 };
+        copy.state = state_word as u8 | ENTRY_COPY | if head.chunk_count > 0 { ENTRY_CHUNKED } else { 0 };
         let (location, _) = state.append(&mut copy, |out| {
-            record::put_message_copy(out, payload, from, due_at_s, held_bit, chunks);
+            record::put_message_copy(out, payload, from, due_at_s, state_word, chunks);
         });
         state.message_at(location.segment, &copy);
         if chunks.is_some() && from.segment != location.segment {
@@ -439,6 +449,13 @@ impl<F> State<F> {
             })
             .min_by_key(|&(&number, segment)| (segment.live_bytes, number))
             .map(|(&number, _)| number)
+    }
+
+    /// The messages whose records lie in the segment, found the long way.
+    fn messages_in(&self, number: u32) -> Vec<u64> {
+        let ids = self.index.iter().map(|known| (self.index.id_of(known), known.message.segment));
+        let here = ids.filter(|&(id, segment)| segment == number || self.chain_touches(id, number));
+        here.map(|(id, _)| id.bits()).collect()
     }
 
     /// Whether a live note of the message lies in the segment.

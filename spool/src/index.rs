@@ -1,112 +1,29 @@
-//! The index: what is known of every queued message without reading the disk, in at most 64 bytes each.
+//! The index: what is known of every queued message without reading the disk, in 41 bytes each.
 //!
-//! A message takes one 40-byte [`IndexEntry`] in a page of 1,024 and a 4-byte slot number in one of 64 hash tables.
-//! `hashbrown` keeps a control byte per bucket and, right after it doubled, 7/16 of its buckets in use:
-//! (4 + 1) / (7/16) = 11.5 bytes at the worst. Together 51.5 bytes; while a table doubles, the old one beside the new
-//! (5.8 more, in one table of 64 at a time). Pages are never moved, so nothing else is held twice; a page whose last
-//! entry leaves is given back. Messages whose notes or chunks lie in several segments also have an entry in a side
-//! table ([`Sprawl`]): those are the few being delivered, and the large.
+//! A message takes one 40-byte [`IndexEntry`] in a page of 1,024. Entries are found by their sequence number through
+//! linear hashing: one 4-byte bucket for every four messages, added one at a time, each chaining its entries. So no
+//! message ever waits for a rehash of millions, and nothing is held twice while the table grows: pages and buckets
+//! lie in pieces that are never moved, and are given back when nothing is in them. With the scheduler's roster (21
+//! bytes) a queued message costs 62 bytes of memory; the limit of the design is 64.
+//!
+//! Messages whose notes or chunks lie in several segments also have an entry in a side table ([`Sprawl`]): those are
+//! the few being delivered, and the large.
 
-use crate::{
-    message::{MessageId, Queued},
-    segment::Location,
-};
+mod entry;
+
+pub(crate) use entry::{CHAIN_BYTES_MAX, IndexEntry, SEQUENCE_MAX};
+
+use crate::message::{MessageId, Queued};
 use foldhash::fast::FixedState;
-use hashbrown::{HashMap, HashTable};
+use hashbrown::HashMap;
 use std::hash::BuildHasher;
 
 const PAGE_ENTRIES: usize = 1024;
-const TABLES: usize = 64;
+/// Messages to a bucket, on average, before another is added. Half of it lets one go.
+const BUCKET_LOAD: usize = 4;
+/// Buckets allocated at a time.
+const BUCKETS_AT_ONCE: usize = 4096;
 const NO_SLOT: u32 = u32::MAX;
-
-/// Bits of `chain` that are flags.
-const FLAG_HELD: u32 = 1 << 31;
-const FLAG_CHUNKED: u32 = 1 << 30;
-const FLAG_CORRUPT: u32 = 1 << 29;
-const FLAG_SPRAWL: u32 = 1 << 28;
-const CHAIN_MASK: u32 = FLAG_SPRAWL - 1;
-
-/// One queued message.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct IndexEntry {
-    id: MessageId,
-    /// The Message record; nowhere only while recovery has seen notes but not yet the message.
-    pub message: Location,
-    /// The newest Outcome, Retry, Hold or Release record; nowhere if none.
-    pub note: Location,
-    /// Payload bytes of the Message record.
-    pub length: u32,
-    pub due_at_s: u32,
-    pub content_bytes: u32,
-    /// Bytes of the live notes that lie in `note.segment`, in units of 8, below the flags. Older segments' are in
-    /// the sprawl.
-    chain: u32,
-}
-
-const _: () = assert!(size_of::<IndexEntry>() == 40);
-
-impl IndexEntry {
-    pub fn new(id: MessageId) -> Self {
-        Self {
-            id,
-            message: Location::NOWHERE,
-            note: Location::NOWHERE,
-            length: 0,
-            due_at_s: 0,
-            content_bytes: 0,
-            chain: 0,
-        }
-    }
-
-    fn flag(&self, flag: u32) -> bool {
-        self.chain & flag != 0
-    }
-
-    fn set_flag(&mut self, flag: u32, on: bool) {
-        self.chain = if on { self.chain | flag } else { self.chain & !flag };
-    }
-
-    pub fn held(&self) -> bool {
-        self.flag(FLAG_HELD)
-    }
-
-    pub fn set_held(&mut self, held: bool) {
-        self.set_flag(FLAG_HELD, held);
-    }
-
-    pub fn chunked(&self) -> bool {
-        self.flag(FLAG_CHUNKED)
-    }
-
-    pub fn set_chunked(&mut self, chunked: bool) {
-        self.set_flag(FLAG_CHUNKED, chunked);
-    }
-
-    pub fn corrupt(&self) -> bool {
-        self.flag(FLAG_CORRUPT)
-    }
-
-    pub fn set_corrupt(&mut self) {
-        self.set_flag(FLAG_CORRUPT, true);
-    }
-
-    pub fn chain_bytes(&self) -> u64 {
-        u64::from(self.chain & CHAIN_MASK) * 8
-    }
-
-    pub fn set_chain_bytes(&mut self, bytes: u64) {
-        let eighths = u32::try_from(bytes / 8).unwrap_or(CHAIN_MASK).min(CHAIN_MASK);
-        self.chain = self.chain & !CHAIN_MASK | eighths;
-    }
-
-    pub fn sprawls(&self) -> bool {
-        self.flag(FLAG_SPRAWL)
-    }
-
-    pub fn set_sprawls(&mut self, sprawls: bool) {
-        self.set_flag(FLAG_SPRAWL, sprawls);
-    }
-}
 
 /// Bytes of one message's records in one segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,7 +35,8 @@ pub(crate) struct Extent {
 /// The records of a message beyond its Message record and its newest notes.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sprawl {
-    /// Live notes in segments before `note.segment`.
+    /// Live notes that the entry does not count: those in segments before `note.segment`, and those that are too
+    /// many for it.
     pub notes: Vec<Extent>,
     /// Chunks, all of them.
     pub chunks: Vec<Extent>,
@@ -129,13 +47,17 @@ pub(crate) struct Sprawl {
 struct Page {
     entries: Box<[IndexEntry]>,
     used: u32,
-    /// First free slot of the page; free slots are linked through `length`.
+    /// First free slot of the page; free slots are linked.
     free: u32,
+    /// Where the page stands in `open_pages`, while it has a free slot.
+    open_at: u32,
 }
 
-/// The table of queued messages.
+/// The table of queued messages of one shard.
 pub(crate) struct Index {
-    tables: Vec<HashTable<u32>>,
+    shard: u16,
+    buckets: Vec<Box<[u32]>>,
+    bucket_count: usize,
     pages: Vec<Option<Page>>,
     /// Pages with a free slot, and places for new pages.
     open_pages: Vec<u32>,
@@ -147,10 +69,12 @@ pub(crate) struct Index {
 
 impl Index {
     /// An empty index; `seed` keeps outsiders from choosing ids that collide.
-    pub fn new(seed: u64) -> Self {
+    pub fn new(shard: u16, seed: u64) -> Self {
         let hasher = FixedState::with_seed(seed);
         Self {
-            tables: (0..TABLES).map(|_| HashTable::new()).collect(),
+            shard,
+            buckets: vec![new_buckets()],
+            bucket_count: 1,
             pages: Vec::new(),
             open_pages: Vec::new(),
             empty_places: Vec::new(),
@@ -164,32 +88,47 @@ impl Index {
         self.len
     }
 
+    /// Whether a message of that name can be in the index.
+    pub fn takes(&self, id: MessageId) -> bool {
+        id.shard() == self.shard && id.sequence() <= SEQUENCE_MAX
+    }
+
     /// Bytes of memory in use, counted from capacities.
     pub fn memory_bytes(&self) -> u64 {
-        let tables: usize = self.tables.iter().map(|table| table.allocation_size()).sum();
+        let buckets = self.buckets.len() * BUCKETS_AT_ONCE * size_of::<u32>();
         let pages = self.pages.iter().flatten().count() * PAGE_ENTRIES * size_of::<IndexEntry>();
-        let lists = self.pages.capacity() * size_of::<Option<Page>>()
+        let lists = self.buckets.capacity() * size_of::<Box<[u32]>>()
+            + self.pages.capacity() * size_of::<Option<Page>>()
             + (self.open_pages.capacity() + self.empty_places.capacity()) * size_of::<u32>();
         let sprawls: usize = self.sprawls.allocation_size()
             + self
                 .sprawls
                 .values()
-                .map(|sprawl| (sprawl.notes.capacity() + sprawl.chunks.capacity()) * size_of::<Extent>())
+                .map(|sprawl| {
+                    (sprawl.notes.capacity() + sprawl.chunks.capacity()) * size_of::<Extent>()
+                        + sprawl.stale.capacity() * size_of::<u32>()
+                })
                 .sum::<usize>();
-        (tables + pages + lists + sprawls) as u64
+        (buckets + pages + lists + sprawls) as u64
     }
 
-    fn hash(&self, id: MessageId) -> u64 {
-        self.hasher.hash_one(id.bits())
+    fn hash(&self, sequence: u64) -> usize {
+        self.hasher.hash_one(sequence) as usize
     }
 
-    fn table_of(hash: u64) -> usize {
-        // hashbrown uses the top seven bits for its control bytes and the low ones for the bucket.
-        (hash >> 48) as usize % TABLES
+    fn bucket_of(&self, sequence: u64) -> usize {
+        let whole = 1usize << self.bucket_count.ilog2();
+        let hash = self.hash(sequence);
+        let wide = hash & (2 * whole - 1);
+        if wide < self.bucket_count { wide } else { hash & (whole - 1) }
     }
 
-    fn slot(&self, id: MessageId, hash: u64) -> Option<u32> {
-        self.tables[Self::table_of(hash)].find(hash, |&slot| self.at(slot).id == id).copied()
+    fn bucket(&self, bucket: usize) -> u32 {
+        self.buckets[bucket / BUCKETS_AT_ONCE][bucket % BUCKETS_AT_ONCE]
+    }
+
+    fn bucket_mut(&mut self, bucket: usize) -> &mut u32 {
+        &mut self.buckets[bucket / BUCKETS_AT_ONCE][bucket % BUCKETS_AT_ONCE]
     }
 
     fn at(&self, slot: u32) -> &IndexEntry {
@@ -197,51 +136,113 @@ impl Index {
         &page.entries[slot as usize % PAGE_ENTRIES]
     }
 
+    fn at_mut(&mut self, slot: u32) -> &mut IndexEntry {
+        let page = self.pages[slot as usize / PAGE_ENTRIES].as_mut().expect("a slot in use has its page");
+        &mut page.entries[slot as usize % PAGE_ENTRIES]
+    }
+
+    fn slot(&self, id: MessageId) -> Option<u32> {
+        if id.shard() != self.shard {
+            return None;
+        }
+        let mut slot = self.bucket(self.bucket_of(id.sequence()));
+        while slot != NO_SLOT {
+            let entry = self.at(slot);
+            if entry.sequence() == id.sequence() {
+                return Some(slot);
+            }
+            slot = entry.next;
+        }
+        None
+    }
+
+    /// The name of an entry.
+    pub fn id_of(&self, entry: &IndexEntry) -> MessageId {
+        MessageId::new(self.shard, entry.sequence())
+    }
+
     pub fn find(&self, id: MessageId) -> Option<&IndexEntry> {
-        self.slot(id, self.hash(id)).map(|slot| self.at(slot))
+        self.slot(id).map(|slot| self.at(slot))
     }
 
     pub fn find_mut(&mut self, id: MessageId) -> Option<&mut IndexEntry> {
-        let slot = self.slot(id, self.hash(id))?;
-        let page = self.pages[slot as usize / PAGE_ENTRIES].as_mut().expect("a slot in use has its page");
-        Some(&mut page.entries[slot as usize % PAGE_ENTRIES])
+        self.slot(id).map(|slot| self.at_mut(slot))
     }
 
-    /// Adds a message that is not there yet.
-    pub fn insert(&mut self, entry: IndexEntry) {
-        let hash = self.hash(entry.id);
+    /// Adds a message that is not there yet; one that the index [takes](Index::takes).
+    pub fn insert(&mut self, id: MessageId) {
+        assert_eq!(id.shard(), self.shard, "each shard has its own spool");
         let slot = self.take_slot();
-        let page = self.pages[slot as usize / PAGE_ENTRIES].as_mut().expect("the slot was just taken");
-        page.entries[slot as usize % PAGE_ENTRIES] = entry;
-        let Self { tables, pages, hasher, .. } = self;
-        tables[Self::table_of(hash)].insert_unique(hash, slot, |&slot| {
-            let page = pages[slot as usize / PAGE_ENTRIES].as_ref().expect("a slot in use has its page");
-            hasher.hash_one(page.entries[slot as usize % PAGE_ENTRIES].id.bits())
-        });
+        let bucket = self.bucket_of(id.sequence());
+        let next = std::mem::replace(self.bucket_mut(bucket), slot);
+        let mut entry = IndexEntry::new(id);
+        entry.next = next;
+        *self.at_mut(slot) = entry;
         self.len += 1;
+        if self.len > self.bucket_count * BUCKET_LOAD {
+            self.add_bucket();
+        }
     }
 
     /// Takes a message out.
     pub fn remove(&mut self, id: MessageId) -> Option<IndexEntry> {
-        let hash = self.hash(id);
-        let Self { tables, pages, .. } = self;
-        let found = tables[Self::table_of(hash)].find_entry(hash, |&slot| {
-            let page = pages[slot as usize / PAGE_ENTRIES].as_ref().expect("a slot in use has its page");
-            page.entries[slot as usize % PAGE_ENTRIES].id == id
-        });
-        let (slot, _) = found.ok()?.remove();
-        let table = &mut self.tables[Self::table_of(hash)];
-        if table.capacity() > 1024 && table.len() < table.capacity() / 8 {
-            let Self { tables, pages, hasher, .. } = self;
-            tables[Self::table_of(hash)].shrink_to_fit(|&slot| {
-                let page = pages[slot as usize / PAGE_ENTRIES].as_ref().expect("a slot in use has its page");
-                hasher.hash_one(page.entries[slot as usize % PAGE_ENTRIES].id.bits())
-            });
-        }
+        let slot = self.slot(id)?;
         let entry = *self.at(slot);
+        let bucket = self.bucket_of(id.sequence());
+        let mut before = self.bucket(bucket);
+        if before == slot {
+            *self.bucket_mut(bucket) = entry.next;
+        } else {
+            while self.at(before).next != slot {
+                before = self.at(before).next;
+            }
+            self.at_mut(before).next = entry.next;
+        }
         self.give_slot(slot);
         self.len -= 1;
+        if self.len < self.bucket_count * (BUCKET_LOAD / 2) && self.bucket_count > 1 {
+            self.drop_bucket();
+        }
         Some(entry)
+    }
+
+    /// Linear hashing: adds one bucket and moves its entries out of the one that has held them.
+    fn add_bucket(&mut self) {
+        let new = self.bucket_count;
+        let old = new - (1usize << new.ilog2());
+        if new == self.buckets.len() * BUCKETS_AT_ONCE {
+            self.buckets.push(new_buckets());
+        }
+        self.bucket_count += 1;
+        let mut slot = std::mem::replace(self.bucket_mut(old), NO_SLOT);
+        while slot != NO_SLOT {
+            let entry = self.at(slot);
+            let (next, bucket) = (entry.next, self.bucket_of(entry.sequence()));
+            debug_assert!(bucket == old || bucket == new);
+            let after = std::mem::replace(self.bucket_mut(bucket), slot);
+            self.at_mut(slot).next = after;
+            slot = next;
+        }
+    }
+
+    /// The reverse: the last bucket's entries go back to the one that held them.
+    fn drop_bucket(&mut self) {
+        let last = self.bucket_count - 1;
+        let old = last - (1usize << last.ilog2());
+        let first = std::mem::replace(self.bucket_mut(last), NO_SLOT);
+        self.bucket_count -= 1;
+        if first != NO_SLOT {
+            let mut tail = first;
+            while self.at(tail).next != NO_SLOT {
+                tail = self.at(tail).next;
+            }
+            let after = std::mem::replace(self.bucket_mut(old), first);
+            self.at_mut(tail).next = after;
+        }
+        // One piece more stays, so that a queue that breathes does not allocate each time.
+        if self.bucket_count + BUCKETS_AT_ONCE <= (self.buckets.len() - 1) * BUCKETS_AT_ONCE {
+            self.buckets.pop();
+        }
     }
 
     fn take_slot(&mut self) -> u32 {
@@ -252,7 +253,7 @@ impl Index {
         let page = self.pages[number as usize].as_mut().expect("an open page exists");
         let at = page.free;
         assert!(at != NO_SLOT, "an open page has a free slot");
-        page.free = page.entries[at as usize].length;
+        page.free = page.entries[at as usize].next;
         page.used += 1;
         if page.free == NO_SLOT {
             self.open_pages.pop();
@@ -261,11 +262,9 @@ impl Index {
     }
 
     fn add_page(&mut self) -> u32 {
-        let mut entries = vec![IndexEntry::new(MessageId::from_bits(0)); PAGE_ENTRIES].into_boxed_slice();
-        for (at, entry) in entries.iter_mut().enumerate() {
-            entry.length = if at + 1 < PAGE_ENTRIES { at as u32 + 1 } else { NO_SLOT };
-        }
-        let page = Some(Page { entries, used: 0, free: 0 });
+        let next_of = |at: usize| if at + 1 < PAGE_ENTRIES { at as u32 + 1 } else { NO_SLOT };
+        let entries = (0..PAGE_ENTRIES).map(|at| IndexEntry::free(next_of(at))).collect();
+        let page = Some(Page { entries, used: 0, free: 0, open_at: self.open_pages.len() as u32 });
         let number = match self.empty_places.pop() {
             Some(number) => {
                 self.pages[number as usize] = page;
@@ -273,7 +272,7 @@ impl Index {
             }
             None => {
                 self.pages.push(page);
-                self.pages.len() as u32 - 1
+                u32::try_from(self.pages.len() - 1).expect("a shard queues far less than 2^32 messages")
             }
         };
         self.open_pages.push(number);
@@ -283,26 +282,44 @@ impl Index {
     fn give_slot(&mut self, slot: u32) {
         let number = slot / PAGE_ENTRIES as u32;
         let page = self.pages[number as usize].as_mut().expect("a slot in use has its page");
-        let was_full = page.free == NO_SLOT;
-        page.entries[slot as usize % PAGE_ENTRIES].length = page.free;
-        page.entries[slot as usize % PAGE_ENTRIES].message = Location::NOWHERE;
-        page.entries[slot as usize % PAGE_ENTRIES].id = MessageId::from_bits(0);
-        page.free = slot % PAGE_ENTRIES as u32;
-        page.used -= 1;
-        if was_full {
+        if page.free == NO_SLOT {
+            page.open_at = self.open_pages.len() as u32;
             self.open_pages.push(number);
         }
+        page.entries[slot as usize % PAGE_ENTRIES] = IndexEntry::free(page.free);
+        page.free = slot % PAGE_ENTRIES as u32;
+        page.used -= 1;
         if page.used == 0 && self.open_pages.len() > 1 {
             // One page stays, so that a queue that empties and fills does not allocate each time.
+            let open_at = page.open_at as usize;
             self.pages[number as usize] = None;
-            self.open_pages.retain(|&open| open != number);
             self.empty_places.push(number);
+            self.open_pages.swap_remove(open_at);
+            if let Some(&moved) = self.open_pages.get(open_at) {
+                let moved = self.pages[moved as usize].as_mut().expect("an open page exists");
+                moved.open_at = open_at as u32;
+            }
         }
     }
 
-    /// Everything in the index, in no order.
+    /// Everything in the index, in the order of slots: about that of arrival.
     pub fn iter(&self) -> impl Iterator<Item = &IndexEntry> {
-        self.tables.iter().flat_map(|table| table.iter().map(|&slot| self.at(slot)))
+        self.pages.iter().flatten().flat_map(|page| page.entries.iter()).filter(|entry| !entry.is_free())
+    }
+
+    /// The first message in a slot from `slot` on that is not in quarantine, and the slot after it. A message stays
+    /// in its slot, so that a walk from slot to slot meets each that is queued all the while, once.
+    pub fn next_queued(&self, slot: u32) -> Option<(Queued, u32)> {
+        let (mut page, mut at) = (slot as usize / PAGE_ENTRIES, slot as usize % PAGE_ENTRIES);
+        while let Some(place) = self.pages.get(page) {
+            let entries = place.as_ref().map_or(&[][..], |page| &page.entries[at..]);
+            if let Some(ahead) = entries.iter().position(|entry| !entry.is_free() && !entry.corrupt()) {
+                let next = (page * PAGE_ENTRIES + at + ahead + 1) as u32;
+                return Some((entries[ahead].queued(self.shard), next));
+            }
+            (page, at) = (page + 1, 0);
+        }
+        None
     }
 
     /// The sprawl of a message, made if need be.
@@ -314,19 +331,8 @@ impl Index {
     }
 }
 
-impl IndexEntry {
-    pub fn id(&self) -> MessageId {
-        self.id
-    }
-
-    pub fn queued(&self) -> Queued {
-        Queued {
-            id: self.id,
-            due_at_s: self.due_at_s,
-            held: self.held(),
-            bytes: u64::from(self.content_bytes),
-        }
-    }
+fn new_buckets() -> Box<[u32]> {
+    vec![NO_SLOT; BUCKETS_AT_ONCE].into_boxed_slice()
 }
 
 #[cfg(test)]
@@ -335,25 +341,22 @@ mod tests {
     use std::collections::BTreeMap;
 
     #[test]
-    fn a_queued_message_costs_at_most_64_bytes_at_every_size() {
-        let mut index = Index::new(1);
-        for sequence in 0..200_000u64 {
-            index.insert(IndexEntry::new(MessageId::new(3, sequence)));
+    fn a_queued_message_costs_at_most_42_bytes_while_the_queue_grows_to_a_million() {
+        let mut index = Index::new(3, 1);
+        for sequence in 0..1_000_000u64 {
+            index.insert(MessageId::new(3, sequence));
             let len = index.len() as u64;
-            if len >= 20_000 && len.is_multiple_of(97) {
+            if len >= 100_000 && len.is_multiple_of(997) {
                 let bytes = index.memory_bytes();
-                assert!(bytes <= 64 * len, "{len} messages take {bytes} bytes");
+                assert!(bytes <= 42 * len, "{len} messages take {bytes} bytes");
             }
         }
-        // A million messages, computed from the worst load of the tables: far below 64 MiB.
-        let worst = 1_000_000.0 * (size_of::<IndexEntry>() as f64 + 5.0 / (7.0 / 16.0));
-        assert!(worst < 64e6);
     }
 
     #[test]
     fn memory_returns_when_the_queue_drains() {
-        let mut index = Index::new(1);
-        (0..100_000).for_each(|sequence| index.insert(IndexEntry::new(MessageId::new(0, sequence))));
+        let mut index = Index::new(0, 1);
+        (0..100_000).for_each(|sequence| index.insert(MessageId::new(0, sequence)));
         let full = index.memory_bytes();
         (0..100_000).for_each(|sequence| assert!(index.remove(MessageId::new(0, sequence)).is_some()));
         assert_eq!(index.len(), 0);
@@ -362,27 +365,50 @@ mod tests {
 
     #[test]
     fn behaves_as_a_map_does() {
-        let mut index = Index::new(9);
+        let mut index = Index::new(1, 9);
         let mut model = BTreeMap::new();
         let mut random = 12345u64;
-        for step in 0..50_000u32 {
+        for step in 0..100_000u32 {
             random = random.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-            let id = MessageId::new(1, (random >> 40) % 5000);
-            if random >> 33 & 1 == 0 {
+            // Now it grows, now it shrinks.
+            let removes = if step / 20_000 % 2 == 0 { 64 } else { 192 };
+            let id = MessageId::new(1, (random >> 40) % 30_000);
+            if (random >> 32) as u8 <= removes {
                 let removed = index.remove(id).map(|entry| entry.due_at_s);
                 assert_eq!(removed, model.remove(&id));
             } else if let Some(entry) = index.find_mut(id) {
                 entry.due_at_s = step;
                 model.insert(id, step);
             } else {
-                let mut entry = IndexEntry::new(id);
-                entry.due_at_s = step;
-                index.insert(entry);
+                index.insert(id);
+                index.find_mut(id).expect("just inserted").due_at_s = step;
                 assert_eq!(model.insert(id, step), None);
             }
         }
-        let mut seen: Vec<_> = index.iter().map(|entry| (entry.id(), entry.due_at_s)).collect();
+        let mut seen: Vec<_> = index.iter().map(|entry| (index.id_of(entry), entry.due_at_s)).collect();
         seen.sort();
         assert_eq!(seen, model.into_iter().collect::<Vec<_>>());
+        assert!(index.find(MessageId::new(2, seen[0].0.sequence())).is_none(), "another shard's");
+    }
+
+    #[test]
+    fn a_walk_meets_each_message_that_stays_once_whatever_comes_and_goes() {
+        let mut index = Index::new(0, 4);
+        (0..10_000).for_each(|sequence| index.insert(MessageId::new(0, sequence)));
+        let (mut slot, mut met, mut fresh) = (0, BTreeMap::new(), 10_000);
+        while let Some((queued, next)) = index.next_queued(slot) {
+            *met.entry(queued.id).or_insert(0) += 1;
+            slot = next;
+            // Those with even numbers stay; the others leave in no order, and new ones take their slots.
+            let leaving = (fresh * 7919 % 10_000) | 1;
+            if index.remove(MessageId::new(0, leaving)).is_some() {
+                index.insert(MessageId::new(0, fresh));
+            }
+            fresh += 1;
+        }
+        for sequence in (0..10_000).step_by(2) {
+            assert_eq!(met.get(&MessageId::new(0, sequence)), Some(&1), "{sequence}");
+        }
+        assert!(met.values().all(|&times| times == 1));
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! - Receives: new messages, chunks of large ones, what became of recipients ([`Spool`]).
 //! - Sends: one completion per message after the fdatasync that covers it; messages read back; figures; events.
-//! - Owns: one directory of segment files per shard, the index of queued messages (at most 64 bytes each), two commits
+//! - Owns: one directory of segment files per shard, the index of queued messages (41 bytes each; `index.rs`), two commits
 //!   in flight.
 //! - Limits: [`SpoolOptions`], [`INLINE_CONTENT_BYTES_MAX`], [`CHUNK_BYTES_MAX`], [`NOTE_BYTES_MAX`].
 //! - On failure: no room is [`StoreError::Full`]; a failed write or sync is [`StoreError::Failed`] and final for its
@@ -44,10 +44,13 @@
 //! Commit   bytes:4 frames:4 settled:8         (id: the commit's number)
 //! Cut      segment:4 keep_count:4 end:8 ids to keep:8 each
 //! place    segment:4 offset/8:4               (0, 0: nowhere)
+//! state    1 on hold, 8 expires at its next attempt; in a footer's entry also 2 chunked, 4 copied
 //! ```
 //!
 //! The salt makes the checksum of a frame unguessable, so that bytes in a message never pass for a frame when damage
-//! has to be searched for the next good one. `previous` links a message's notes, newest to oldest, up to a Retry.
+//! has to be searched for the next good one. `previous` links a message's notes, newest to oldest, up to a Retry. Every
+//! record of a message carries its whole state and due time, so that the newest alone decides; that an operator wants
+//! it to expire is said by one more Hold or Release with bit 8, and by each record after that.
 //!
 //! # What we assume of the medium
 //!
@@ -92,6 +95,7 @@ mod figures;
 mod frame;
 mod index;
 pub mod inspect;
+mod listing;
 mod load;
 mod lock;
 mod message;
@@ -109,7 +113,8 @@ pub use error::{LoadError, OpenError, StoreError};
 pub use figures::{SpoolEvent, SpoolFigures, SpoolState};
 pub use lock::{EngineLock, LockError};
 pub use message::{
-    ChunkRef, Content, Corrupt, Loaded, LoadedContent, MessageId, NewMessage, Queued, SHARD_BITS, SHARDS_MAX,
+    ChunkRef, Content, Corrupt, Listed, Loaded, LoadedContent, MessageId, NewMessage, Queued, SHARD_BITS,
+    SHARDS_MAX,
 };
 pub use options::{CHUNK_BYTES_MAX, INLINE_CONTENT_BYTES_MAX, NOTE_BYTES_MAX, SpoolOptions};
-pub use spool::Spool;
+pub use spool::{QueuedWalk, Spool};

@@ -6,11 +6,12 @@
 
 use crate::{
     Disk,
+    account::State,
     disk::{AlignedBuffer, DiskFile},
     error::LoadError,
     figures::SpoolState,
     frame::{self, FRAME_HEADER_BYTES, FrameHeader, Kind, Parsed},
-    message::{ChunkRef, Corrupt, Loaded, LoadedContent, MessageId},
+    message::{ChunkRef, Corrupt, Loaded, LoadedContent, MessageId, Queued},
     record::{ChainHead, MESSAGE_HEAD_BYTES, MessageHead},
     segment::{BLOCK_BYTES, Location},
     spool::Inner,
@@ -54,6 +55,32 @@ impl FrameRead {
     /// A part of the payload, without copying.
     pub fn slice(&self, range: std::ops::Range<usize>) -> Bytes {
         self.bytes.slice(self.start + range.start..self.start + range.end)
+    }
+}
+
+/// Where a message's records are, and what the index knows of it.
+pub(crate) struct Places {
+    pub message: Location,
+    pub note: Location,
+    pub length: u32,
+    pub queued: Queued,
+}
+
+impl<F> State<F> {
+    /// Where a message's records are on the disk. `None` if they are on their way to it.
+    pub fn places(&self, id: MessageId) -> Result<Option<Places>, LoadError> {
+        let known = self.index.find(id).ok_or(LoadError::Unknown(id))?;
+        if known.corrupt() {
+            return Err(LoadError::Corrupt(id));
+        }
+        let note_settled = known.note.is_nowhere() || self.is_settled(known.note).unwrap_or(true);
+        let settled = self.is_settled(known.message).unwrap_or(true) && note_settled;
+        Ok((settled && self.late.is_empty()).then(|| Places {
+            message: known.message,
+            note: known.note,
+            length: known.length(),
+            queued: known.queued(id.shard()),
+        }))
     }
 }
 
@@ -130,8 +157,13 @@ impl<D: Disk> Inner<D> {
 
     /// Reads a message, its notes and where its content is.
     pub(crate) async fn load(&self, id: MessageId) -> Result<Loaded, LoadError> {
+        let mut gone_from = None;
         for _ in 0..MOVES_MAX {
-            let (message, note, length, due_at_s, held) = self.settled_places(id).await?;
+            let Places { message, note, length, queued } = self.settled_places(id).await?;
+            if gone_from.replace((message, note)) == Some((message, note)) {
+                // Nothing was moved: a segment that its records lie in has been lost.
+                return Err(self.read_failed(id, message, ReadError::Damaged));
+            }
             let frame = match self.read_frame(message, Some(length)).await {
                 Ok(frame) => frame,
                 Err(ReadError::Gone) => continue,
@@ -151,24 +183,26 @@ impl<D: Disk> Inner<D> {
                 LoadedContent::Chunked { chunks, total: head.content_bytes }
             };
             let envelope = frame.slice(MESSAGE_HEAD_BYTES..envelope_end);
-            return Ok(Loaded { arrival_us: head.arrival_us, due_at_s, held, envelope, notes, content });
+            return Ok(Loaded {
+                arrival_us: head.arrival_us,
+                due_at_s: queued.due_at_s,
+                held: queued.held,
+                force_expired: queued.force_expired,
+                envelope,
+                notes,
+                content,
+            });
         }
         Err(LoadError::Failed(io::ErrorKind::WouldBlock.into()))
     }
 
     /// Where a message's records are, once they are on the disk.
-    async fn settled_places(&self, id: MessageId) -> Result<(Location, Location, u32, u32, bool), LoadError> {
+    async fn settled_places(&self, id: MessageId) -> Result<Places, LoadError> {
         loop {
             let (seen, progress) = {
                 let state = self.state.borrow();
-                let known = state.index.find(id).ok_or(LoadError::Unknown(id))?;
-                if known.corrupt() {
-                    return Err(LoadError::Corrupt(id));
-                }
-                let note_settled = known.note.is_nowhere() || state.is_settled(known.note).unwrap_or(true);
-                let settled = state.is_settled(known.message).unwrap_or(true) && note_settled;
-                if settled && state.late.is_empty() {
-                    return Ok((known.message, known.note, known.length, known.due_at_s, known.held()));
+                if let Some(places) = state.places(id)? {
+                    return Ok(places);
                 }
                 if state.status() == SpoolState::Trouble || state.commits_ended {
                     return Err(LoadError::Failed(io::ErrorKind::ResourceBusy.into()));
@@ -227,6 +261,10 @@ impl<D: Disk> Inner<D> {
                         return Err(LoadError::Unknown(id));
                     };
                     let moved = chunks.get(chunk.position as usize).ok_or(LoadError::Unknown(id))?;
+                    if moved.location == location {
+                        // Not moved: the segment has been lost.
+                        return Err(self.read_failed(id, location, ReadError::Damaged));
+                    }
                     location = moved.location;
                 }
                 Err(error) => return Err(self.read_failed(id, location, error)),

@@ -111,6 +111,8 @@ pub struct Loaded {
     pub due_at_s: u32,
     /// Whether it is on hold.
     pub held: bool,
+    /// Whether an operator wants it to expire at its next attempt.
+    pub force_expired: bool,
     /// The envelope as it was stored.
     pub envelope: Bytes,
     /// The note of the last retry, if any, and the notes of the outcomes since, oldest first.
@@ -133,6 +135,19 @@ pub enum LoadedContent {
     },
 }
 
+/// A queued message as a list of the queue shows it: all but its content.
+#[derive(Clone, Debug)]
+pub struct Listed {
+    /// What the index knows of it.
+    pub queued: Queued,
+    /// When it arrived, in microseconds since 1970.
+    pub arrival_us: u64,
+    /// The envelope as it was stored.
+    pub envelope: Bytes,
+    /// The note of the last retry, if any, and the notes of the outcomes since, oldest first.
+    pub notes: Vec<Bytes>,
+}
+
 /// What the index knows of a queued message without reading the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Queued {
@@ -142,6 +157,8 @@ pub struct Queued {
     pub due_at_s: u32,
     /// Whether it is on hold.
     pub held: bool,
+    /// Whether an operator wants it to expire at its next attempt.
+    pub force_expired: bool,
     /// Bytes of content.
     pub bytes: u64,
 }

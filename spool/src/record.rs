@@ -21,6 +21,8 @@ pub(crate) const COMMIT_BYTES: usize = 16;
 
 /// Bit of a state word: on hold.
 pub(crate) const STATE_HELD: u32 = 1;
+/// Bit of a state word: it expires at its next attempt, by an operator's word. (2 and 4 are bits of footer entries.)
+pub(crate) const STATE_FORCE_EXPIRED: u32 = 8;
 
 fn put_location(out: &mut AlignedBuffer, location: Location) {
     out.extend_from_slice(&location.segment.to_le_bytes());

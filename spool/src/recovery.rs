@@ -15,14 +15,14 @@ use crate::{
     append::Late,
     disk::{AlignedBuffer, DiskFile},
     figures::SpoolEvent,
-    frame::{FRAME_HEADER_BYTES, Kind},
+    frame::{FRAME_HEADER_BYTES, Kind, PAYLOAD_BYTES_MAX},
     load::ReadError,
-    message::{Corrupt, MessageId},
+    message::{ChunkRef, Corrupt, MessageId},
     record::{Cut, MessageHead},
     scan::{ScannedCommit, scan},
     segment::{
         BLOCK_BYTES, ENTRY_CHUNKED, Entry, FRAMES_START, Location, Phase, Purpose, Segment, SegmentHeader,
-        Trailer, entry_id, segment_number,
+        Trailer, entry_id, segment_name, segment_number,
     },
     spool::Inner,
 };
@@ -146,7 +146,22 @@ impl<D: Disk> Inner<D> {
                 }
             }
         }
-        log.sort_by_key(|segment| segment.header.segment);
+        // A file that bears its segment's name comes before one that claims to be the same.
+        log.sort_by_key(|segment: &Segment<D::File>| {
+            let number = segment.header.segment;
+            (number, segment_name(number) != segment.name)
+        });
+        let mut state = self.state.borrow_mut();
+        log.dedup_by(|second, first| {
+            let number = first.header.segment;
+            let same = number == second.header.segment;
+            if same {
+                let reason = "another file claims to be the same segment; it is left alone";
+                state.quarantine(Corrupt { id: None, segment: number, offset: 0, reason });
+            }
+            same
+        });
+        drop(state);
         Ok(log)
     }
 
@@ -220,44 +235,41 @@ impl<D: Disk> Inner<D> {
 
     /// Drops what has no message, counts chunks, retires empty segments and opens the head.
     async fn finish_recovery(&self, last: u64) -> Result<(), OpenError> {
-        let (chunked, empty) = {
+        let chunked: Vec<_> = {
             let mut state = self.state.borrow_mut();
             let state = &mut *state;
             let orphans: Vec<_> = state
                 .index
                 .iter()
                 .filter(|known| known.message.is_nowhere())
-                .map(|known| known.id())
+                .map(|known| state.index.id_of(known))
                 .collect();
             for id in orphans {
                 state.forget(id);
             }
             state.next_commit = last + 1;
             state.settled = last;
-            let chunked: Vec<_> = state
+            state
                 .index
                 .iter()
                 .filter(|known| known.chunked() && !known.corrupt())
-                .map(|known| (known.id(), known.message, known.length))
-                .collect();
-            let empty: Vec<_> = state
-                .segments
-                .values()
-                .filter(|segment| segment.end == FRAMES_START && segment.live_bytes == 0 && !segment.pinned)
-                .map(|segment| segment.header.segment)
-                .collect();
-            (chunked, empty)
+                .map(|known| (state.index.id_of(known), known.message, known.length()))
+                .collect()
         };
         for (id, message, length) in chunked {
             self.recover_chunks(id, message, length).await?;
         }
-        {
+        let empty: Vec<_> = {
             let mut state = self.state.borrow_mut();
             let state = &mut *state;
             let stale = std::mem::take(&mut state.must_drain);
             state.must_drain =
                 stale.into_iter().filter(|number| state.segments.contains_key(number)).collect();
-        }
+            let unused = |segment: &&Segment<D::File>| {
+                segment.end == FRAMES_START && segment.live_bytes == 0 && !segment.pinned
+            };
+            state.segments.values().filter(unused).map(|segment| segment.header.segment).collect()
+        };
         for number in empty {
             // Nothing of it is in the log, so nothing depends on the order in which it goes.
             let stale = std::mem::take(&mut self.state.borrow_mut().must_drain);
@@ -296,9 +308,12 @@ impl<D: Disk> Inner<D> {
         };
         let mut state = self.state.borrow_mut();
         let state = &mut *state;
-        let here = |number: &u32| state.segments.contains_key(number);
+        let here = |chunk: &ChunkRef| {
+            let end = chunk.location.offset() + crate::account::chunk_frame_bytes(chunk);
+            state.segments.get(&chunk.location.segment).is_some_and(|segment| end <= segment.end)
+        };
         match chunks {
-            Some(chunks) if chunks.iter().all(|chunk| here(&chunk.location.segment)) => {
+            Some(chunks) if chunks.iter().all(here) => {
                 for chunk in &chunks {
                     state.live_add(chunk.location.segment, crate::account::chunk_frame_bytes(chunk));
                 }
@@ -383,8 +398,14 @@ impl<F> State<F> {
         let mut entries: Vec<(Entry, bool)> = commit.entries.iter().map(|&entry| (entry, false)).collect();
         entries.extend(commit.damaged.iter().map(|&entry| (entry, true)));
         entries.sort_by_key(|(entry, _)| entry.eighth);
+        let mut nameless = commit.nameless;
         for (entry, damaged) in entries {
             if !wanted(&entry, cut) {
+                continue;
+            }
+            if damaged && entry_id(&entry).sequence() >= self.next_sequence {
+                // What looks like its header is none: no such message was ever stored.
+                nameless.get_or_insert(u64::from(entry.eighth) * 8);
                 continue;
             }
             self.replay(number, &entry);
@@ -397,9 +418,8 @@ impl<F> State<F> {
                 });
             }
         }
-        let lost = commit
-            .nameless
-            .or((commit.number.is_none() && commit.entries.is_empty()).then_some(commit.offset));
+        let lost =
+            nameless.or((commit.number.is_none() && commit.entries.is_empty()).then_some(commit.offset));
         if let Some(offset) = lost
             && !commit.whole
         {
@@ -428,7 +448,10 @@ impl<F> State<F> {
     /// One frame of the log does again what it did when it was written.
     fn replay(&mut self, number: u32, entry: &Entry) {
         let id = entry_id(entry);
-        if entry.kind != Kind::Cut && id.shard() == self.options.shard {
+        if entry.kind != Kind::Cut {
+            if !self.index.takes(id) || entry.length as usize >= PAYLOAD_BYTES_MAX {
+                return;
+            }
             self.next_sequence = self.next_sequence.max(id.sequence() + 1);
         }
         match entry.kind {

@@ -5,13 +5,14 @@
 //! nothing from the disk makes it panic.
 
 use crate::{
-    ChunkRef, Content, Corrupt, Disk, LoadError, Loaded, MessageId, NewMessage, OpenError, Queued,
+    ChunkRef, Content, Corrupt, Disk, Listed, LoadError, Loaded, MessageId, NewMessage, OpenError, Queued,
     SpoolEvent, SpoolFigures, SpoolOptions, SpoolState, StoreError,
     account::State,
     append::{LATE_BYTES_MAX, Ticket, Writer, blank_entry},
     frame::Kind,
+    index::SEQUENCE_MAX,
     options::{CHUNK_BYTES_MAX, INLINE_CONTENT_BYTES_MAX},
-    record::{self, STATE_HELD},
+    record::{self, STATE_FORCE_EXPIRED, STATE_HELD},
     segment::{ENTRY_CHUNKED, FRAMES_START, Phase, footer_bytes},
     signal,
 };
@@ -57,6 +58,7 @@ impl<D: Disk> Spool<D> {
     pub fn new_id(&self) -> MessageId {
         let mut state = self.inner.state.borrow_mut();
         let sequence = state.next_sequence;
+        assert!(sequence <= SEQUENCE_MAX, "the sequence numbers of a shard are used up");
         state.next_sequence += 1;
         if state.next_sequence + crate::upkeep::LEASE / 2 == state.lease_end {
             state.upkeep.raise();
@@ -159,12 +161,22 @@ impl<D: Disk> Spool<D> {
 
     /// Puts on hold. Not waited for.
     pub fn hold(&self, id: MessageId) {
-        self.inner.state.borrow_mut().chain(Kind::Hold, id, None, Some(true), None);
+        self.inner.state.borrow_mut().chain(Kind::Hold, id, None, Some((STATE_HELD, true)), None);
     }
 
     /// Takes off hold. Not waited for.
     pub fn release(&self, id: MessageId) {
-        self.inner.state.borrow_mut().chain(Kind::Release, id, None, Some(false), None);
+        self.inner.state.borrow_mut().chain(Kind::Release, id, None, Some((STATE_HELD, false)), None);
+    }
+
+    /// Notes that the message shall expire at its next attempt, on hold or not. Not waited for; nothing takes it
+    /// back.
+    pub fn force_expire(&self, id: MessageId) {
+        let mut state = self.inner.state.borrow_mut();
+        let held = state.index.find(id).is_some_and(|known| known.state() & STATE_HELD != 0);
+        // Every record about a message carries its whole state: the kind only repeats whether it is on hold.
+        let kind = if held { Kind::Hold } else { Kind::Release };
+        state.chain(kind, id, None, Some((STATE_FORCE_EXPIRED, true)), None);
     }
 
     /// Ends a message: all its recipients are done (or an operator said so). Not waited for. Also ends a quarantined
@@ -191,15 +203,21 @@ impl<D: Disk> Spool<D> {
     /// What the index knows of one message; `None` if it is not queued, or in quarantine.
     pub fn find(&self, id: MessageId) -> Option<Queued> {
         let state = self.inner.state.borrow();
-        state.index.find(id).filter(|known| !known.corrupt()).map(|known| known.queued())
+        state.index.find(id).filter(|known| !known.corrupt()).map(|known| known.queued(id.shard()))
     }
 
-    /// Everything queued, in no order. For the queue manager after opening; takes 32 bytes a message meanwhile.
-    pub fn queued(&self) -> std::vec::IntoIter<Queued> {
-        let state = self.inner.state.borrow();
-        let queued: Vec<_> =
-            state.index.iter().filter(|known| !known.corrupt()).map(|known| known.queued()).collect();
-        queued.into_iter()
+    /// Everything queued, about in the order of arrival, without what is in quarantine. The walk holds nothing and
+    /// may take its time, also over awaits: it meets every message that is queued all the while, once; of those that
+    /// come or go meanwhile, some.
+    pub fn queued(&self) -> QueuedWalk<D> {
+        QueuedWalk { spool: self.clone(), slot: 0 }
+    }
+
+    /// Reads the envelopes and notes of queued messages, in the order of `ids`, for a list of the queue. They are
+    /// read in the order of the disk, neighbours together, with one read of at most 1 MiB (or one record) under way.
+    /// A caller bounds what it asks for at a time: a thousand is plenty.
+    pub async fn envelopes(&self, ids: &[MessageId]) -> Vec<Result<Listed, LoadError>> {
+        self.inner.envelopes(ids).await
     }
 
     /// Whether a message of that many bytes would be taken now. `false`: answer `452 4.3.1` at MAIL.
@@ -256,6 +274,22 @@ impl<D: Disk> Spool<D> {
             progress.after(seen).await;
         };
         if late == 0 { Ok(()) } else { Err(StoreError::Failed(io::ErrorKind::ResourceBusy.into())) }
+    }
+}
+
+/// A walk over the queued messages; see [`Spool::queued`].
+pub struct QueuedWalk<D: Disk> {
+    spool: Spool<D>,
+    slot: u32,
+}
+
+impl<D: Disk> Iterator for QueuedWalk<D> {
+    type Item = Queued;
+
+    fn next(&mut self) -> Option<Queued> {
+        let (queued, next) = self.spool.inner.state.borrow().index.next_queued(self.slot)?;
+        self.slot = next;
+        Some(queued)
     }
 }
 

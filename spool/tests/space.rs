@@ -42,7 +42,7 @@ fn a_backlog_of_one_percent_takes_at_most_twice_its_size_on_disk() {
             if nth % 100 == 0 {
                 let note = b"host said 450 try later".to_vec();
                 task_spool.retry(id, 9, &note);
-                let view = View { due_at_s: 9, held: false, notes: vec![note] };
+                let view = View { due_at_s: 9, held: false, force_expired: false, notes: vec![note] };
                 shared.borrow_mut().messages.get_mut(&id).expect("stored").views.push(view);
             } else {
                 task_spool.remove(id);

@@ -34,7 +34,12 @@ fn a_failed_sync_refuses_the_message_and_keeps_every_record_about_others() {
             task_spool.barrier().await.expect("a fresh segment takes the records");
             let next = store(&task_spool, &shared, 500, false).await.expect("the fresh segment works");
             let mut model = shared.borrow_mut();
-            let view = View { due_at_s: 7, held: true, notes: vec![b"first recipient done".to_vec()] };
+            let view = View {
+                due_at_s: 7,
+                held: true,
+                force_expired: false,
+                notes: vec![b"first recipient done".to_vec()],
+            };
             model.messages.get_mut(&kept).expect("stored").views = vec![view];
             let gone = model.messages.get_mut(&gone).expect("stored");
             gone.removed = true;

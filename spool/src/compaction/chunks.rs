@@ -32,7 +32,7 @@ impl<D: Disk> Inner<D> {
             if known.corrupt() {
                 return Ok(Moved::Stays);
             }
-            (known.message, known.length)
+            (known.message, known.length())
         };
         if !self.settled(from).await? {
             return Err(Stop::Later);

@@ -41,11 +41,12 @@ pub fn bytes_of(id: MessageId, length: usize) -> Vec<u8> {
     (0..length).map(|_| random.next() as u8).collect()
 }
 
-/// What a message's changeable state is: due time, hold, notes.
+/// What a message's changeable state is: due time, hold, forced expiry, notes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct View {
     pub due_at_s: u32,
     pub held: bool,
+    pub force_expired: bool,
     pub notes: Vec<Vec<u8>>,
 }
 
@@ -92,18 +93,33 @@ pub async fn store(
     length: usize,
     held: bool,
 ) -> Result<MessageId, StoreError> {
+    store_in(spool, model, length, held, (length > 8 << 10).then_some(5 << 10)).await
+}
+
+/// Stores one message of `length` bytes in two chunks, however short, and tells the model.
+pub async fn store_in_chunks(spool: &Spool<MemoryDisk>, model: &RefCell<Model>, length: usize) -> MessageId {
+    store_in(spool, model, length, false, Some(length.div_ceil(2))).await.expect("the disk works")
+}
+
+async fn store_in(
+    spool: &Spool<MemoryDisk>,
+    model: &RefCell<Model>,
+    length: usize,
+    held: bool,
+    chunk_bytes: Option<usize>,
+) -> Result<MessageId, StoreError> {
     let id = spool.new_id();
     let content = bytes_of(id, length);
-    let view = View { due_at_s: 7, held, notes: Vec::new() };
+    let view = View { due_at_s: 7, held, force_expired: false, notes: Vec::new() };
     let entry =
         Message { length, acknowledged: false, views: vec![view], removed: false, removed_durably: false };
     assert!(model.borrow_mut().messages.insert(id, entry).is_none(), "{id} was given out twice");
     let envelope = format!("envelope of {id}");
     let (a, b) = content.split_at(length / 3);
     let pieces = [a, b];
-    let content = if length > 8 << 10 {
+    let content = if let Some(bytes) = chunk_bytes {
         let mut chunks = Vec::new();
-        for piece in content.chunks(5 << 10) {
+        for piece in content.chunks(bytes) {
             match spool.store_chunk(id, &[piece]).await {
                 Ok(chunk) => chunks.push(chunk),
                 Err(error) => {
@@ -150,7 +166,11 @@ pub fn change(spool: &Spool<MemoryDisk>, model: &RefCell<Model>, random: &mut Ra
     }
     let mut view = message.views.last().expect("never empty").clone();
     let note = bytes_of(MessageId::from_bits(random.next()), random.below(300) as usize);
-    match random.below(6) {
+    match random.below(7) {
+        6 => {
+            view.force_expired = true;
+            spool.force_expire(id);
+        }
         0 => {
             view.held = true;
             spool.hold(id);
@@ -192,6 +212,7 @@ pub async fn read(spool: &Spool<MemoryDisk>, id: MessageId, length: usize) -> Re
     Ok(View {
         due_at_s: loaded.due_at_s,
         held: loaded.held,
+        force_expired: loaded.force_expired,
         notes: loaded.notes.iter().map(|note| note.to_vec()).collect(),
     })
 }
@@ -243,7 +264,11 @@ pub fn check(
                 Ok(view) => view,
                 Err(error) => panic!("{what}: {error}"),
             };
-            assert_eq!((view.due_at_s, view.held), (queued.due_at_s, queued.held), "{what}: {id}");
+            assert_eq!(
+                (view.due_at_s, view.held, view.force_expired),
+                (queued.due_at_s, queued.held, queued.force_expired),
+                "{what}: {id}"
+            );
             assert_eq!(queued.bytes, message.length as u64);
             assert!(
                 message.views.contains(&view),
