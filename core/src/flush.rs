@@ -4,8 +4,8 @@
 //!   `fast_flush_domains`, per shard, in memory.
 //! - Receives: messages that were deferred or have ended, with the addresses of their recipients.
 //! - Sends: a domain's messages, once, when ETRN or `postqueue -s` asks.
-//! - Owns: the lists. They begin empty: after a restart a message is back in its list when its next attempt was
-//!   deferred, which is at most `maximal_backoff_time` later.
+//! - Owns: the lists. They begin empty; after a restart the shard reads what is deferred into them when it is first
+//!   asked.
 //! - Limits: [`LISTED_MAX`] places in all lists together. What finds no place is tried at its own time, as all mail.
 //! - On failure: nothing fails. An id may outlive its message (an operator deleted it); asking for it does nothing.
 //! - Standards: RFC 1985 (ETRN); Postfix's ETRN_README.

@@ -1,12 +1,12 @@
 //! flush: keeps the lists of deferred mail for `fast_flush_domains`, and tries a site's mail at once when it asks.
 //!
 //! Receives: messages of this shard that were deferred or have ended; requests of smtpd (ETRN), of the queue commands,
-//!           and of other shards.
+//!           and of other shards. Mail from before the start is listed when the first request after it comes.
 //! Sends:    messages that are due now to the queue manager; a site's request to every other shard.
 //! Owns:     this shard's `ringpost_core::flush::FlushLists`.
 //! Limits:   `ringpost_core::flush::LISTED_MAX`; `REQUESTS_MAX` requests under way; `BATCH` messages a turn.
-//! On failure: a request that finds a ring full is said again until it is heard; a message without a place in the lists
-//!           is tried at its own time.
+//! On failure: a request that finds a ring full is said again until it is heard; a message without a place in the lists,
+//!           or that cannot be read now, is tried at its own time.
 //! Standards: RFC 1985; Postfix's flush(8).
 
 use std::cell::{Cell, RefCell};
@@ -15,11 +15,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ringpost_core::flush::{FlushLists, LISTED_MAX, SiteFlush};
-use ringpost_core::qmgr::MessageId as QueuedId;
+use ringpost_core::qmgr::{MessageId as QueuedId, MessageState};
 use ringpost_reactor::Moment;
+use ringpost_spool::{Listed, MessageId};
 
 use crate::mesh::MeshMessage;
-use crate::message::ActiveMessage;
+use crate::message::{ActiveMessage, Damaged, stored};
 use crate::qmgr;
 use crate::shard::Shard;
 
@@ -33,12 +34,30 @@ const RING_WAIT: Duration = Duration::from_millis(10);
 /// How often full lists are searched for messages that are gone, which walks them all.
 const PRUNE_WAIT: Duration = Duration::from_secs(60);
 
+/// Envelopes of recovered mail that are read at a time.
+const READ_BATCH: usize = 256;
+
+/// Whether the lists know the mail that the start has found in the spool.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Recovered {
+    /// They do, or there was none.
+    #[default]
+    Listed,
+    /// Nobody has asked for mail yet, so nobody has looked.
+    Unread,
+    /// It is being read.
+    Reading,
+}
+
 /// One shard's lists.
 pub struct Flush {
     lists: RefCell<FlushLists>,
     requests: Cell<u32>,
     /// When the lists were last found full and searched.
     pruned_at: Cell<Option<Moment>>,
+    recovered: Cell<Recovered>,
+    /// Domains that asked while recovered mail is being read, at most [`REQUESTS_MAX`]: they get the rest after it.
+    asked: RefCell<Vec<Arc<str>>>,
 }
 
 impl Default for Flush {
@@ -47,7 +66,16 @@ impl Default for Flush {
             lists: RefCell::new(FlushLists::new(LISTED_MAX)),
             requests: Cell::new(0),
             pruned_at: Cell::new(None),
+            recovered: Cell::default(),
+            asked: RefCell::default(),
         }
+    }
+}
+
+/// The start: mail that is in the spool already is in no list yet.
+pub fn recovered(shard: &Shard) {
+    if !shard.settings.fast_flush_domains.is_empty() && shard.spool.figures().queued > 0 {
+        shard.flush.recovered.set(Recovered::Unread);
     }
 }
 
@@ -70,7 +98,7 @@ pub fn deferred(shard: &Shard, message: &ActiveMessage) {
     let now = shard.handle.now();
     if shard.flush.pruned_at.get().is_none_or(|pruned_at| now.since(pruned_at) >= PRUNE_WAIT) {
         shard.flush.pruned_at.set(Some(now));
-        shard.flush.lists.borrow_mut().retain(|id| qmgr::is_queued(shard, id));
+        shard.flush.lists.borrow_mut().retain(|id| qmgr::state(shard, id).is_some());
         if note().is_err() {
             let text = format_args!(
                 "{LISTED_MAX} deferred messages are listed for fast_flush_domains; more wait for their own time"
@@ -107,11 +135,60 @@ pub fn site(shard: &Rc<Shard>, domain: &str) -> SiteFlush {
 }
 
 /// The same on this shard alone, for one whose request another shard has taken.
-pub fn site_here(shard: &Rc<Shard>, domain: &str) {
+pub fn site_here(shard: &Rc<Shard>, domain: &Arc<str>) {
+    flush_listed(shard, domain);
+    let flush = &shard.flush;
+    if flush.recovered.get() == Recovered::Listed {
+        return;
+    }
+    let mut asked = flush.asked.borrow_mut();
+    if asked.len() < REQUESTS_MAX as usize && !asked.contains(domain) {
+        asked.push(domain.clone());
+    }
+    if flush.recovered.replace(Recovered::Reading) == Recovered::Unread {
+        begin(shard, read_recovered(shard.clone()));
+    }
+}
+
+fn flush_listed(shard: &Rc<Shard>, domain: &str) {
     let ids = shard.flush.lists.borrow_mut().take(domain);
     if !ids.is_empty() {
         begin(shard, make_due(shard.clone(), ids));
     }
+}
+
+/// Lists all mail that is deferred, once after a start, then serves those who asked for theirs meanwhile.
+async fn read_recovered(shard: Rc<Shard>) {
+    let mut walk = shard.spool.queued().filter(|queued| !queued.held);
+    while !shard.drain.begun() {
+        let ids: Vec<MessageId> = walk.by_ref().take(READ_BATCH).map(|queued| queued.id).collect();
+        if ids.is_empty() {
+            break;
+        }
+        for listed in shard.spool.envelopes(&ids).await.into_iter().flatten() {
+            // What is damaged is told when its turn comes to be delivered.
+            let _ = list_stored(&shard, listed);
+        }
+    }
+    shard.flush.recovered.set(Recovered::Listed);
+    for domain in shard.flush.asked.take() {
+        flush_listed(&shard, &domain);
+    }
+}
+
+fn list_stored(shard: &Shard, listed: Listed) -> Result<(), Damaged> {
+    let id = QueuedId(listed.queued.id.bits());
+    let (envelope, progress) = stored(listed.envelope, &listed.notes)?;
+    // What is active now is listed when it is deferred again, if it is.
+    if qmgr::state(shard, id) == Some(MessageState::Deferred) {
+        let recipients = envelope.recipients().enumerate();
+        let remaining = recipients.filter(|(index, _)| !progress.is_done(*index as u32));
+        let addresses = remaining.map(|(_, recipient)| recipient.address);
+        let served = &shard.settings.fast_flush_domains;
+        // Full lists are told when mail is deferred.
+        let _ = shard.flush.lists.borrow_mut().deferred(served, id, addresses);
+    }
+    Ok(())
 }
 
 fn begin(shard: &Rc<Shard>, work: impl Future<Output = ()> + 'static) {

@@ -90,12 +90,7 @@ impl ActiveMessage {
 
     /// A message read back from the spool.
     pub fn loaded(id: MessageId, loaded: Loaded) -> Result<ActiveMessage, Damaged> {
-        let envelope = Envelope::decode(loaded.envelope).map_err(|_| Damaged)?;
-        let (retries, outcomes): (Vec<&[u8]>, Vec<&[u8]>) =
-            loaded.notes.iter().map(|note| &note[..]).partition(|note| note.first() == Some(&RETRY_NOTE));
-        let outcomes = outcomes.into_iter().map(|note| note.strip_prefix(&[OUTCOME_NOTE]).unwrap_or(note));
-        let retry = retries.last().map(|note| &note[1..]);
-        let progress = Progress::replay(envelope.recipient_count(), retry, outcomes).map_err(|_| Damaged)?;
+        let (envelope, progress) = stored(loaded.envelope, &loaded.notes)?;
         let content = match loaded.content {
             LoadedContent::Inline(bytes) => Content::Memory(SmallVec::from_iter([bytes])),
             LoadedContent::Chunked { chunks, .. } => Content::Spool(chunks),
@@ -121,6 +116,17 @@ impl ActiveMessage {
         };
         u32::try_from(content + self.envelope.raw().len()).unwrap_or(u32::MAX)
     }
+}
+
+/// What a stored envelope and the notes after it say.
+pub fn stored(envelope: Bytes, notes: &[Bytes]) -> Result<(Envelope, Progress), Damaged> {
+    let envelope = Envelope::decode(envelope).map_err(|_| Damaged)?;
+    let (retries, outcomes): (Vec<&[u8]>, Vec<&[u8]>) =
+        notes.iter().map(|note| &note[..]).partition(|note| note.first() == Some(&RETRY_NOTE));
+    let outcomes = outcomes.into_iter().map(|note| note.strip_prefix(&[OUTCOME_NOTE]).unwrap_or(note));
+    let retry = retries.last().map(|note| &note[1..]);
+    let progress = Progress::replay(envelope.recipient_count(), retry, outcomes).map_err(|_| Damaged)?;
+    Ok((envelope, progress))
 }
 
 /// An outcome note: these recipients ended, one of the groups that `ringpost_core::envelope` writes.

@@ -19,8 +19,8 @@ use hashbrown::{HashMap, HashSet};
 use ringpost_core::dsn::Status;
 use ringpost_core::envelope::{OutcomeKind, Reason, write_outcome};
 use ringpost_core::qmgr::{
-    Action, Custody, Delivery, DeliveryReport, MessageId as QueuedId, QmgrSettings, Refilled, Resolved,
-    Scheduler, SiteHandle,
+    Action, Custody, Delivery, DeliveryReport, MessageId as QueuedId, MessageState, QmgrSettings, Refilled,
+    Resolved, Scheduler, SiteHandle,
 };
 use ringpost_core::resolve::Destination;
 use ringpost_reactor::local::Notify;
@@ -160,9 +160,9 @@ pub fn forget_dead_sites(shard: &Rc<Shard>) {
     pump(shard);
 }
 
-/// Whether the queue manager knows this message (still).
-pub fn is_queued(shard: &Shard, id: QueuedId) -> bool {
-    shard.qmgr.scheduler.borrow().state(id).is_some()
+/// The queue that a message is in; `None` for one that is gone.
+pub fn state(shard: &Shard, id: QueuedId) -> Option<MessageState> {
+    shard.qmgr.scheduler.borrow().state(id)
 }
 
 /// Carries out what the scheduler wants done. Actions may lead to further events; those are taken up by the same loop.

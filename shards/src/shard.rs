@@ -29,7 +29,7 @@ use crate::qmgr::Qmgr;
 use crate::settings::Settings;
 use crate::smtp::SmtpTransport;
 use crate::spool_disk::ShardSpool;
-use crate::{anvil, listener, mesh, qmgr, spool_disk};
+use crate::{anvil, flush, listener, mesh, qmgr, spool_disk};
 
 /// Clients that the kernel holds for us between two turns; `net.core.somaxconn` bounds it too.
 const LISTEN_BACKLOG: u32 = 4096;
@@ -258,6 +258,7 @@ impl Shard {
             self.settings.origin
         ));
         qmgr::recover(self);
+        flush::recovered(self);
         self.handle.spawn(qmgr::run(self.clone()));
         for (from, receiver) in mesh {
             self.handle.spawn(mesh::hear(self.clone(), from, receiver));
