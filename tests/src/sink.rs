@@ -186,6 +186,11 @@ impl Sink {
         self.shared.connections.load(Ordering::Relaxed)
     }
 
+    /// Connections that are open now.
+    pub fn connections_open(&self) -> usize {
+        self.shared.open.load(Ordering::Relaxed)
+    }
+
     /// The most connections open at once.
     pub fn connections_most(&self) -> usize {
         self.shared.open_most.load(Ordering::Relaxed)

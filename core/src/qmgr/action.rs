@@ -44,7 +44,7 @@ pub enum Action {
     Refill {
         /// The message.
         id: MessageId,
-        /// At least 1; more than are left when it is big.
+        /// At least 1, at most as many as are left.
         recipients_max: u32,
     },
     /// Start this delivery: it has a slot. Ends with

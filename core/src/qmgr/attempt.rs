@@ -41,16 +41,15 @@ pub(super) struct ActiveMessage {
     /// A flush let it go: `defer_transports` does not apply.
     flushed: bool,
     null_sender: bool,
-    /// The caller is reading more recipients.
-    refilling: bool,
     bytes: u32,
     arrival_ms: u64,
     /// Recipients in site queues, in deliveries, and deferred in this attempt.
     queued: u32,
     in_progress: u32,
     deferred: u32,
-    /// Recipients that are still to be read.
+    /// Recipients that are still to be read, and how many of them the caller was told to read.
     unread: u32,
+    reading: u32,
     /// When it became active, and when its recipients were read last; scheduler time.
     active_since_ms: u64,
     read_at_ms: u64,
@@ -65,13 +64,13 @@ impl ActiveMessage {
             stage: Stage::Activating,
             flushed,
             null_sender: false,
-            refilling: false,
             bytes,
             arrival_ms: 0,
             queued: 0,
             in_progress: 0,
             deferred: 0,
             unread: 0,
+            reading: 0,
             active_since_ms: 0,
             read_at_ms: 0,
         }
@@ -96,7 +95,7 @@ impl ActiveMessage {
 
     /// Nothing of it is in memory and nobody reads more of it now.
     fn is_idle(&self) -> bool {
-        self.held() == 0 && self.stage == Stage::Delivering && !self.refilling
+        self.held() == 0 && self.stage == Stage::Delivering && self.reading == 0
     }
 }
 
@@ -110,8 +109,14 @@ impl Scheduler {
     /// How many recipients of a message may be handed in with [`activated`](Self::activated): all that there is room
     /// for, and the minimum in any case.
     pub fn batch_recipients(&self) -> u32 {
-        let room = u64::from(self.settings.active_recipients_max).saturating_sub(self.active_recipients);
-        (room as u32).max(self.settings.message_recipients_min)
+        self.recipients_room(0).max(self.settings.message_recipients_min)
+    }
+
+    /// Recipients that fit into memory, counting those that are being read, when the limit is raised by `extra`.
+    fn recipients_room(&self, extra: u32) -> u32 {
+        let most = u64::from(self.settings.active_recipients_max) + u64::from(extra);
+        let room = most.saturating_sub(self.active_recipients + self.reading_recipients);
+        u32::try_from(room).unwrap_or(u32::MAX)
     }
 
     /// The answer to [`Action::Activate`]: remaining recipients with their sites (from [`Scheduler::site`]), in
@@ -139,8 +144,8 @@ impl Scheduler {
         assert_eq!(self.roster.place(index), Place::Active, "message {id:?} is not active");
         let key = self.active.key_at(self.roster.value(index));
         let message = self.active.get_mut(key).expect("the roster names only active messages that exist");
-        assert!(message.refilling, "message {id:?} was not to be refilled");
-        message.refilling = false;
+        assert!(message.reading > 0, "message {id:?} was not to be refilled");
+        self.reading_recipients -= u64::from(std::mem::take(&mut message.reading));
         self.take_batch(key, read, plan, true);
     }
 
@@ -306,12 +311,12 @@ impl Scheduler {
         }
     }
 
-    /// Has more recipients read while some are still in memory, if the transport that some of its recipients have just
-    /// left has room for enough of them, or for any after a while. Like Postfix this waits for one of the message's own
+    /// Has more recipients read while some are still in memory, if there is room for enough of them, or for any after a
+    /// while: room in the share of the transport that some of its recipients have just left, and altogether. Like Postfix this waits for one of the message's own
     /// deliveries to end; when none is left, `settle` sees to it.
     fn refill_early(&mut self, key: Key, transport: TransportIndex) {
         let message = self.active.get(key).expect("the caller has found it active");
-        if message.refilling || !message.is_awaited() || message.held() == 0 {
+        if message.reading > 0 || !message.is_awaited() || message.held() == 0 {
             return;
         }
         let transport = self.sites.transports.get(transport);
@@ -319,7 +324,8 @@ impl Scheduler {
         let extra =
             if message.held() < settings.refill_recipients { settings.extra_recipients_max } else { 0 };
         let share = u64::from(settings.recipients_in_memory_max) + u64::from(extra);
-        let room = u32::try_from(share.saturating_sub(transport.recipients)).unwrap_or(u32::MAX);
+        let room =
+            share.saturating_sub(transport.recipients).min(u64::from(self.recipients_room(extra))) as u32;
         let waited_ms = self.timeline.now_ms().saturating_sub(message.read_at_ms);
         if room >= settings.refill_recipients.max(1) || (room > 0 && waited_ms >= settings.refill_delay_ms) {
             self.refill(key, room);
@@ -328,7 +334,9 @@ impl Scheduler {
 
     fn refill(&mut self, key: Key, recipients_max: u32) {
         let message = self.active.get_mut(key).expect("the caller has found it active");
-        message.refilling = true;
+        let recipients_max = recipients_max.min(message.unread);
+        message.reading = recipients_max;
+        self.reading_recipients += u64::from(recipients_max);
         let id = self.roster.id(message.roster_index);
         self.outbox.push_back(Action::Refill { id, recipients_max });
     }

@@ -38,6 +38,8 @@ pub struct Scheduler {
     pub(super) active_bytes: u64,
     /// Recipients in site queues and deliveries.
     pub(super) active_recipients: u64,
+    /// Recipients that the caller was told to read.
+    pub(super) reading_recipients: u64,
     /// New mail has waited for room among the active, and some still waits.
     pub(super) is_full: bool,
     pub(super) activating: u32,
@@ -113,6 +115,7 @@ impl Scheduler {
             active: Arena::new(),
             active_bytes: 0,
             active_recipients: 0,
+            reading_recipients: 0,
             is_full: false,
             activating: 0,
             stale_recipients: 0,

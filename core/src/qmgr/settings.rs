@@ -11,8 +11,8 @@ pub struct QmgrSettings {
     pub active_messages_max: u32,
     /// Bytes of active messages held in memory; at the limit nothing more is activated.
     pub active_bytes_max: u64,
-    /// `qmgr_message_recipient_limit`: recipients in memory, over all messages, up to which a message gets as many of
-    /// its own as it has when it becomes active; beyond it gets the minimum.
+    /// `qmgr_message_recipient_limit`: recipients in memory, over all messages, up to which more are read; beyond it
+    /// each message has its minimum, and those with few may have the transport's `extra_recipients_max`.
     pub active_recipients_max: u32,
     /// `qmgr_message_recipient_minimum`: recipients that a message may have in memory whatever the others have; at
     /// least 1. With `active_messages_max` it bounds what the other limits do not.
