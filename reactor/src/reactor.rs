@@ -2,7 +2,7 @@
 //!
 //! - **Owns** the ring, the slots, the buffers, the tasks, the timers of one thread; all behind [`Core`], which every
 //!   handle shares.
-//! - `reactor/kernel.rs` has the ring itself, `reactor/figures.rs` what is counted.
+//! - `reactor/kernel.rs` has the ring itself, `reactor/pace.rs` the wait for company, `reactor/figures.rs` what is counted.
 //! - A **turn**: ready tasks; then those that wait for the end of the turn; receives that starved; one system call,
 //!   which blocks only if nothing can run; completions; the clock; timers; what other threads left.
 //! - **Limits**: the tasks', the timers', and as many operations as there are tasks and connections.
@@ -11,12 +11,14 @@
 
 mod figures;
 mod kernel;
+mod pace;
 
 pub use figures::Figures;
 
 use self::{
     figures::{Counters, add},
     kernel::{Batch, Completion, Kernel, Wait},
+    pace::Pace,
 };
 use crate::{
     buffers::Buffers,
@@ -87,6 +89,7 @@ pub(crate) struct Core {
     trace: Option<RefCell<Trace>>,
     now: Cell<Moment>,
     wall: Cell<Option<WallTime>>,
+    pace: Cell<Pace>,
     next_file: Cell<u64>,
     stage: Cell<Stage>,
 }
@@ -110,6 +113,7 @@ impl Core {
         let options = start::checked(options)?;
         if let Some(core) = options.core {
             start::pin(core)?;
+            start::ask_for_short_slices();
         }
         let trace = match &options.trace {
             None => None,
@@ -142,6 +146,7 @@ impl Core {
             trace,
             now: Cell::new(now),
             wall: Cell::new(None),
+            pace: Cell::default(),
             next_file: Cell::new(0),
             stage: Cell::new(Stage::Running),
         });
@@ -464,10 +469,24 @@ impl Core {
         } else {
             match self.until_next_timer() {
                 Some(Duration::ZERO) => self.enter(Wait::No),
-                limit => self.enter(Wait::Until(limit)),
+                limit => self.wait(limit),
             }
         }
         bell.withdraw();
+    }
+
+    /// Waits until something happens or the next timer is due: for company first, while completions come fast.
+    fn wait(&self, limit: Option<Duration>) {
+        let short = |gather: Duration| limit.is_none_or(|limit| gather < limit);
+        if let Some((completions, gather)) = self.pace.get().gather()
+            && short(gather)
+        {
+            self.enter(Wait::Gather(completions, gather));
+            if self.kernel.has_completions() {
+                return;
+            }
+        }
+        self.enter(Wait::Until(limit));
     }
 
     fn until_next_timer(&self) -> Option<Duration> {
@@ -480,6 +499,9 @@ impl Core {
         let now = read_clock();
         self.now.set(now);
         self.wall.set(None);
+        let mut pace = self.pace.get();
+        pace.observe(now, self.counters.completions.get());
+        self.pace.set(pace);
         let mut timers = self.timers.borrow_mut();
         if timers.pending() > 0 {
             // Wakers of this reactor's tasks touch the run queue only.

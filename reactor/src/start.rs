@@ -13,7 +13,8 @@ pub struct ReactorOptions {
     pub buffer_count: u16,
     /// Bytes of each receive buffer, at least 256.
     pub buffer_bytes: u32,
-    /// The core to pin the thread to.
+    /// The core to pin the thread to. A pinned thread also asks the scheduler for short time slices, so that it runs
+    /// soon after it is woken when others use the core too.
     pub core: Option<usize>,
     /// Write every submission and completion to this file, one line each (for tests and inquiries; slow).
     pub trace: Option<PathBuf>,
@@ -187,6 +188,25 @@ pub(crate) fn pin(core: usize) -> Result<(), StartError> {
     let mut set = rustix::thread::CpuSet::new();
     set.set(core);
     rustix::thread::sched_setaffinity(None, &set).map_err(|error| StartError::Pin(core, error.into()))
+}
+
+/// The shortest time slice that the kernel grants. A thread that asks for shorter slices gets no more of the core, but
+/// gets it sooner: without this a shard that shares its core waits up to 3 ms for its turn after each wake-up.
+const SLICE_NS: u64 = 100_000;
+
+/// Asks for short time slices, for this thread and for the workers that the kernel makes for its ring. Linux before 6.12
+/// knows no such wish and ignores it; where it is refused, things are as they would be without it.
+pub(crate) fn ask_for_short_slices() {
+    // SAFETY: plain numbers, for which zeros are valid.
+    let mut attributes: libc::sched_attr = unsafe { std::mem::zeroed() };
+    let size = size_of::<libc::sched_attr>() as libc::c_uint;
+    // SAFETY: thread 0 is the caller; the kernel writes at most `size` bytes to the attributes.
+    let known = unsafe { libc::syscall(libc::SYS_sched_getattr, 0, &raw mut attributes, size, 0) } == 0;
+    if known && attributes.sched_policy == libc::SCHED_OTHER as u32 {
+        attributes.sched_runtime = SLICE_NS;
+        // SAFETY: as above; the kernel only reads. The answer does not matter, as the function's head says.
+        unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attributes, 0) };
+    }
 }
 
 /// Sets up the ring of this thread and asks for every operation that we use.

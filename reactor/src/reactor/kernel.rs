@@ -31,10 +31,13 @@ impl Batch {
     }
 }
 
-/// How long a system call may wait for a completion.
+/// How long a system call may wait, and for how many completions.
 pub(crate) enum Wait {
     No,
+    /// For one completion.
     Until(Option<Duration>),
+    /// For so many, but no longer than that even if none came.
+    Gather(usize, Duration),
 }
 
 pub(crate) struct Kernel {
@@ -81,6 +84,7 @@ impl Kernel {
             Wait::No => (0, None),
             _ if more => (0, None),
             Wait::Until(limit) => (1, limit),
+            Wait::Gather(completions, limit) => (completions, Some(limit)),
         };
         if want == 0 {
             let queue = ring.submission();
@@ -101,6 +105,11 @@ impl Kernel {
             Err(errno) => panic!("the kernel does not know our ring any more (error {errno:?})"),
         }
         true
+    }
+
+    /// Whether completions wait to be taken.
+    pub(crate) fn has_completions(&self) -> bool {
+        !self.ring.borrow_mut().completion().is_empty()
     }
 
     /// Takes all completions out of the ring.
