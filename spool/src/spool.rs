@@ -334,14 +334,20 @@ impl<D: Disk> Inner<D> {
     pub(crate) async fn barrier(&self, waiter: Waiter) -> Result<(), StoreError> {
         let failed_before = self.state.borrow().counters.commits_failed;
         // Numbers are used again after a failure, so what is waited for is told by number and by failures.
-        let wanted = self.state.borrow().next_commit - 1;
+        let mut wanted = self.state.borrow().next_commit - 1;
+        let mut late_before = false;
         loop {
             let (progress, seen) = {
                 let state = self.state.borrow();
                 if state.counters.commits_failed != failed_before {
                     return Err(StoreError::Failed(io::ErrorKind::Other.into()));
                 }
-                if state.settled >= wanted && state.late.is_empty() {
+                // Records that found no segment are said, too: the commit that took them is a later one.
+                if late_before && state.late.is_empty() {
+                    wanted = state.next_commit - 1;
+                }
+                late_before = !state.late.is_empty();
+                if state.settled >= wanted && !late_before {
                     return Ok(());
                 }
                 let stuck = waiter == Waiter::Upkeep && !state.late.is_empty() && state.next.is_none();
