@@ -36,6 +36,8 @@ pub(crate) struct State<F> {
     pub head_offset: u64,
     /// The prepared successor of the head.
     pub next: Option<Segment<F>>,
+    /// The head is so full that its successor is to be made even if that takes a new file.
+    pub next_due: bool,
     /// Recycled files.
     pub spares: Vec<Segment<F>>,
     /// Commits that were not submitted, oldest first. The last is open if `batch_open`.
@@ -84,6 +86,7 @@ impl<F> State<F> {
             head: None,
             head_offset: 0,
             next: None,
+            next_due: true,
             spares: Vec::new(),
             pending: VecDeque::new(),
             batch_open: false,

@@ -62,6 +62,11 @@ impl<D: Disk> Inner<D> {
     /// Drains and retires one segment, if one is worth it. `Ok(false)` if none is.
     pub(crate) async fn compact_one(&self) -> io::Result<bool> {
         let Some(number) = self.state.borrow().victim() else { return Ok(false) };
+        // Its copies may fill the head, and while it runs nobody makes a successor.
+        self.state.borrow_mut().next_due = true;
+        if self.prepare_next().await? {
+            return Ok(true);
+        }
         let done = |state: &State<D::File>| (state.counters.compacted_bytes, state.counters.commits_failed);
         let before = done(&self.state.borrow());
         match self.drain(number).await {

@@ -94,7 +94,9 @@ impl<D: Disk> Inner<D> {
         self.compact_one().await
     }
 
-    /// Sees to it that a successor of the head lies ready. `false` if it does, or if there is no room for one.
+    /// Sees to it that a successor of the head lies ready. `false` if it does, if there is no room for one, and while
+    /// the head is so empty that a segment may well be recycled before it is full: a new file full of zeros
+    /// keeps the disk from the commits for tens of milliseconds.
     pub(crate) async fn prepare_next(&self) -> io::Result<bool> {
         let spare = {
             let mut state = self.state.borrow_mut();
@@ -107,6 +109,8 @@ impl<D: Disk> Inner<D> {
                 }
                 let _ = next;
                 state.next.take()
+            } else if !state.next_due && state.spares.is_empty() {
+                return Ok(false);
             } else {
                 state.spares.pop()
             }
