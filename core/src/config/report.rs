@@ -105,6 +105,9 @@ fn not_read_for(service: &super::master_cf::Service, name: &str) -> Option<&'sta
     let smtp = service.kind == ServiceType::Unix && service.name == "smtp";
     match name {
         "syslog_name" => Some("all services log under one syslog_name so far"),
+        "anvil_rate_time_unit" | "anvil_status_update_time" | "fast_flush_domains" => {
+            Some("one value serves all services")
+        }
         _ if listener::protocol(service).is_some() || smtp => None,
         _ => Some("only smtpd's and smtp's own settings are read so far"),
     }
