@@ -129,7 +129,8 @@ fn sessions_that_end_badly() {
 fn expiry_and_notices() {
     let line = text(|lines, out| lines.expired(out, NOW, 3, "Q", b"s@d", false));
     assert!(line.ends_with("postfix/qmgr[3]: Q: from=<s@d>, status=expired, returned to sender\n"), "{line}");
-    let line = text(|lines, out| lines.bounce_notification(out, NOW, 5, "Q", "Q2"));
+    let line =
+        text(|lines, out| lines.notification(out, NOW, 5, "Q", "sender non-delivery notification", "Q2"));
     assert!(line.ends_with("postfix/bounce[5]: Q: sender non-delivery notification: Q2\n"), "{line}");
     let line = text(|lines, out| lines.message(out, NOW, "smtpd", 1, Severity::Warning, b"disk is slow"));
     assert!(line.ends_with("postfix/smtpd[1]: warning: disk is slow\n"), "{line}");

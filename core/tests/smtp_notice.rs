@@ -1,16 +1,16 @@
 //! Notices as a mail reader gets them.
 
 use ringpost_core::dsn::{
-    Notice, NoticeKind, NoticeOptions, Original, ReportedMail, ReportedRecipient, Status, header_bytes,
+    Action, Audience, Notice, NoticeKind, NoticeOptions, Original, ReportedMail, ReportedRecipient, Status,
+    Templates, header_bytes,
 };
 use ringpost_core::envelope::{Notify, Ret};
 
-const OPTIONS: NoticeOptions<'_> = NoticeOptions {
-    my_hostname: "mail.example.com",
-    origin: "example.com",
-    mail_name: "Postfix",
-    bounce_size_limit: 50_000,
-};
+const DOUBLE_BOUNCE: &str = "double-bounce@example.com";
+
+fn expand(line: &str) -> Result<String, String> {
+    Ok(line.replace("$myhostname", "mail.example.com").replace("$maximal_queue_lifetime_days", "5"))
+}
 
 const MAIL: ReportedMail<'_> = ReportedMail {
     queue_id: "4SVLCh0sf8z7Qhl",
@@ -34,13 +34,46 @@ const RECIPIENT: ReportedRecipient<'_> = ReportedRecipient {
            User unknown (in reply to RCPT TO command)",
     reply: Some("550 5.1.1 <nobody@example.org>: Recipient address rejected: User unknown"),
     remote_mta: "mx.example.org",
-    relayed: false,
+    action: Action::Failed,
 };
 
 const CONTENT: &str = "From: sender@example.com\r\nSubject: hello\r\n\r\n..dotted\r\nbye\r\n";
 
+/// A notice to the sender.
 fn build(kind: NoticeKind, mail: &ReportedMail<'_>, recipients: &[ReportedRecipient<'_>]) -> Option<Notice> {
-    Notice::build(kind, &OPTIONS, mail, recipients.iter().copied(), 1_700_000_300)
+    build_for(Audience::Sender(mail.sender), kind, mail, recipients)
+}
+
+fn build_for(
+    audience: Audience<'_>,
+    kind: NoticeKind,
+    mail: &ReportedMail<'_>,
+    recipients: &[ReportedRecipient<'_>],
+) -> Option<Notice> {
+    build_with(&Templates::built_in(&expand).expect("sound"), audience, kind, mail, recipients)
+}
+
+fn build_with(
+    templates: &Templates,
+    audience: Audience<'_>,
+    kind: NoticeKind,
+    mail: &ReportedMail<'_>,
+    recipients: &[ReportedRecipient<'_>],
+) -> Option<Notice> {
+    let options = NoticeOptions {
+        my_hostname: "mail.example.com",
+        origin: "example.com",
+        mail_name: "Postfix",
+        bounce_size_limit: 50_000,
+        templates,
+        double_bounce: DOUBLE_BOUNCE,
+    };
+    Notice::build(kind, audience, &options, mail, recipients.iter().copied(), 1_700_000_300)
+}
+
+/// What a golden file holds: the whole notice as a mail reader gets it.
+fn golden(notice: &Notice) -> String {
+    whole(notice).replace("\r\n", "\n")
 }
 
 /// The whole content, as the caller puts it together.
@@ -99,7 +132,7 @@ fn field<'a>(group: &'a [(String, String)], name: &str) -> Option<&'a str> {
 fn a_failure_notice_returns_the_message() {
     let notice = build(NoticeKind::Failure, &MAIL, &[RECIPIENT]).expect("a notice");
     assert_eq!(notice.recipient, "sender@example.com");
-    insta::assert_snapshot!(whole(&notice).replace("\r\n", "\n"));
+    insta::assert_snapshot!(golden(&notice));
 }
 
 #[test]
@@ -110,10 +143,11 @@ fn a_delay_notice_says_until_when() {
         text: "connect to mx.example.org[192.0.2.1]:25: Connection refused",
         reply: None,
         remote_mta: "",
+        action: Action::Delayed,
         ..RECIPIENT
     };
     let notice = build(NoticeKind::Delay, &mail, &[late]).expect("a notice");
-    insta::assert_snapshot!(whole(&notice).replace("\r\n", "\n"));
+    insta::assert_snapshot!(golden(&notice));
 }
 
 #[test]
@@ -160,18 +194,146 @@ fn a_bounce_is_never_bounced() {
     }
 }
 
+const TAKEN: ReportedRecipient<'_> = ReportedRecipient {
+    notify: Notify::SUCCESS,
+    status: Status::success(0, 0),
+    text: "delivery via mx.example.org[192.0.2.1]:25: 250 2.0.0 Ok: queued as 4F2E",
+    reply: Some("250 2.0.0 Ok: queued as 4F2E"),
+    action: Action::Relayed,
+    ..RECIPIENT
+};
+
+#[test]
+fn a_relayed_recipient_is_reported_as_such() {
+    let notice = build(NoticeKind::Success, &MAIL, &[TAKEN]).expect("a notice");
+    assert_eq!(
+        notice.original,
+        Original::Headers,
+        "RFC 3461 section 4.3: only a failure returns the message"
+    );
+    insta::assert_snapshot!(golden(&notice));
+}
+
+#[test]
+fn a_delivered_recipient_is_reported_as_such() {
+    let delivered = ReportedRecipient {
+        address: "somebody@example.com",
+        orcpt: "rfc822;some.body@example.com",
+        text: "delivered to maildir",
+        reply: None,
+        remote_mta: "",
+        action: Action::Delivered,
+        ..TAKEN
+    };
+    let mail = ReportedMail { envid: "order 66", ret: Some(Ret::Full), ..MAIL };
+    let notice = build(NoticeKind::Success, &mail, &[delivered]).expect("a notice");
+    insta::assert_snapshot!(golden(&notice));
+}
+
+#[test]
+fn an_expanded_list_is_reported_as_such() {
+    let expanded = ReportedRecipient {
+        address: "list@example.com",
+        text: "expanded to 12 addresses",
+        reply: None,
+        remote_mta: "",
+        action: Action::Expanded,
+        ..TAKEN
+    };
+    let notice = build(NoticeKind::Success, &MAIL, &[expanded]).expect("a notice");
+    insta::assert_snapshot!(golden(&notice));
+}
+
+#[test]
+fn expired_mail_is_returned_with_the_reason_of_its_last_deferral() {
+    let expired = ReportedRecipient {
+        status: Status::persistent(4, 1),
+        text: "connect to mx.example.org[192.0.2.1]:25: Connection refused",
+        reply: None,
+        remote_mta: "",
+        ..RECIPIENT
+    };
+    let mail = ReportedMail { ret: Some(Ret::Headers), ..MAIL };
+    let notice = build(NoticeKind::Failure, &mail, &[expired]).expect("a notice");
+    insta::assert_snapshot!(golden(&notice));
+}
+
+#[test]
+fn a_bounce_that_bounces_goes_to_the_postmaster_whole() {
+    let mail = ReportedMail { sender: "", ..MAIL };
+    let never = ReportedRecipient { notify: Notify::NEVER, ..RECIPIENT };
+    let postmaster = Audience::Postmaster("postmaster@example.com");
+    let notice = build_for(postmaster, NoticeKind::Failure, &mail, &[never]).expect("a notice");
+    assert_eq!(
+        (notice.sender.as_str(), notice.recipient.as_str()),
+        (DOUBLE_BOUNCE, "postmaster@example.com")
+    );
+    assert_eq!(notice.original, Original::Full);
+    insta::assert_snapshot!(golden(&notice));
+}
+
+#[test]
+fn a_copy_for_the_postmaster_has_every_recipient_and_no_body() {
+    let never = ReportedRecipient { address: "never@example.org", notify: Notify::NEVER, ..RECIPIENT };
+    let postmaster = Audience::Postmaster("postmaster@example.com");
+    let notice = build_for(postmaster, NoticeKind::Failure, &MAIL, &[never]).expect("a notice");
+    let text = whole(&notice);
+    assert_eq!(notice.original, Original::Headers);
+    assert!(text.contains("Subject: Postmaster Copy: Undelivered Mail\r\n"), "{text}");
+    assert!(text.contains("Auto-Submitted: auto-generated\r\n"), "{text}");
+    assert!(text.contains("<never@example.org>") && !text.contains("Your message"), "{text}");
+    let delayed = ReportedRecipient { action: Action::Delayed, ..RECIPIENT };
+    let notice = build_for(postmaster, NoticeKind::Delay, &MAIL, &[delayed]).expect("a notice");
+    assert!(whole(&notice).contains("Subject: Postmaster Warning: Delayed Mail\r\n"));
+}
+
+#[test]
+fn nobody_is_told_of_a_notice_to_the_postmaster_that_fails() {
+    let mail = ReportedMail { sender: "Double-Bounce@example.com", ..MAIL };
+    for audience in [Audience::Sender(mail.sender), Audience::Postmaster("postmaster@example.com")] {
+        assert_eq!(build_for(audience, NoticeKind::Failure, &mail, &[RECIPIENT]), None);
+    }
+}
+
+#[test]
+fn a_variable_return_path_is_where_the_notice_goes() {
+    let path = Audience::Sender("list+nobody=example.org@example.com");
+    let mail = ReportedMail { sender: "list@example.com", ..MAIL };
+    let notice = build_for(path, NoticeKind::Failure, &mail, &[RECIPIENT]).expect("a notice");
+    assert_eq!(notice.recipient, "list+nobody=example.org@example.com");
+    assert!(whole(&notice).contains("X-Postfix-Sender: rfc822; list@example.com\r\n"));
+}
+
+#[test]
+fn a_template_of_ones_own_is_used() {
+    let file = "failure_template = <<EOF\nCharset: utf-8\nFrom: robot (Mail Robot)\nSubject: Zur\u{fc}ck\n\nx\nEOF\n";
+    assert!(Templates::parse(file, &expand).is_err(), "headers are ASCII");
+    let file = file
+        .replace("Zur\u{fc}ck", "Back")
+        .replace("\nx\n", "\n.Sch\u{f6}ne Gr\u{fc}\u{df}e von $myhostname\n");
+    let templates = Templates::parse(&file, &expand).expect("sound");
+    let sender = Audience::Sender(MAIL.sender);
+    let notice = build_with(&templates, sender, NoticeKind::Failure, &MAIL, &[RECIPIENT]).expect("a notice");
+    let text = whole(&notice);
+    assert!(text.starts_with("From: robot@example.com (Mail Robot)\r\nSubject: Back\r\n"), "{text}");
+    assert!(text.contains("charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n..Sch\u{f6}ne"), "{text}");
+    assert!(text.contains("von mail.example.com\r\n"), "{text}");
+    assert!(notice.eight_bit && !notice.smtputf8);
+}
+
 #[test]
 fn only_what_the_sender_wants_to_hear_is_reported() {
     let never = ReportedRecipient { address: "never@example.org", notify: Notify::NEVER, ..RECIPIENT };
     let delay = ReportedRecipient { address: "delay@example.org", notify: Notify::DELAY, ..RECIPIENT };
     let success = ReportedRecipient { address: "success@example.org", notify: Notify::SUCCESS, ..RECIPIENT };
     assert_eq!(build(NoticeKind::Failure, &MAIL, &[never, delay, success]), None);
+    assert_eq!(build(NoticeKind::Delay, &MAIL, &[never, success]), None);
+    assert_eq!(build(NoticeKind::Success, &MAIL, &[never]), None);
     let notice = build(NoticeKind::Failure, &MAIL, &[never, RECIPIENT]).expect("a notice");
     assert!(!whole(&notice).contains("never@example.org"));
-    let notice = build(NoticeKind::Success, &MAIL, &[never, RECIPIENT, success]).expect("a notice");
-    assert!(whole(&notice).contains("Final-Recipient: rfc822; success@example.org"));
+    let notice = build(NoticeKind::Delay, &MAIL, &[never, delay, success]).expect("a notice");
+    assert!(whole(&notice).contains("Final-Recipient: rfc822; delay@example.org"));
     assert_eq!(whole(&notice).matches("Final-Recipient:").count(), 1);
-    assert!(whole(&notice).contains("Action: delivered"));
 }
 
 #[test]
@@ -210,6 +372,7 @@ fn unicode_mail_gets_the_global_types() {
     assert!(text.contains("Content-Type: message/global\r\n"));
     assert!(text.contains("Final-Recipient: utf-8; zoë@example.org\r\n"));
     assert!(text.contains("X-Postfix-Sender: utf-8; jürgen@example.com\r\n"));
+    insta::assert_snapshot!(golden(&notice));
 }
 
 #[test]

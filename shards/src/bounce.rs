@@ -1,126 +1,152 @@
-//! bounce: tells a sender what became of the mail: one notice for a message and attempt, itself a new message.
+//! bounce: tells a sender that mail could not be delivered, or the postmaster when the sender cannot be told.
 //!
-//! Receives: the recipients that failed in an attempt.
-//! Sends:    the notice to cleanup, which stores it like any message; the line `sender non-delivery notification`.
-//! Owns:     nothing; the notice's text is `ringpost_core::dsn`'s.
-//! Limits:   `bounce_size_limit`; content that lies in chunks is never returned whole.
-//! On failure: the notice is not stored, and the caller keeps the recipients.
-//! Standards: RFC 3464, RFC 3461 (NOTIFY, RET), RFC 5321 section 4.5.5 (the null reverse-path, no bounce of a bounce).
+//! Receives: a message with failures that nobody was told of. Sends: one notice, or one for each recipient of VERP
+//! mail; the lines `sender non-delivery notification` and `postmaster non-delivery notification`. Owns: nothing; the
+//! failures stay in the message's progress until the notice is stored.
+//! Limits: [`notice::RECIPIENTS_MAX`] recipients a notice. On failure: the caller keeps the failures and tries again.
+//! Standards: RFC 3464, RFC 3461; RFC 5321 section 4.5.5: a bounce of a bounce goes to nobody but the postmaster, and
+//! when that one cannot be delivered either, it ends here.
 
 use std::rc::Rc;
 
-use bytes::Bytes;
-use ringpost_core::date;
-use ringpost_core::dsn::{
-    Notice, NoticeKind, NoticeOptions, Original, ReportedMail, ReportedRecipient, header_bytes,
-};
-use ringpost_core::envelope::{BodyKind, Recipient};
-use ringpost_spool::{INLINE_CONTENT_BYTES_MAX, StoreError};
+use ringpost_core::dsn::{Action, Audience, Notice, NoticeKind, Status};
+use ringpost_core::envelope::{OutcomeKind, Reason, write_outcome};
+use ringpost_core::logline::{self, Delays, Relay};
+use ringpost_core::verp::verp_sender;
+use ringpost_spool::StoreError;
 
-use crate::cleanup::{self, LocalMail};
-use crate::message::{ActiveMessage, Content, FailedRecipient};
+use crate::message::{ActiveMessage, outcome_note};
+use crate::notice;
 use crate::shard::Shard;
 
-/// Sends the failure notice for these recipients. `Ok` when it is stored, and when none is due: for mail from the null
-/// sender, and when the sender wanted none.
-pub async fn notify_sender(
-    shard: &Rc<Shard>,
-    message: &ActiveMessage,
-    failed: &[FailedRecipient],
-) -> Result<(), StoreError> {
-    let now_us = shard.handle.wall().as_micros();
-    let Some(notice) = failure_notice(shard, message, failed, now_us) else { return Ok(()) };
-    let original = original_part(shard, message, notice.original).await;
-    let mut pieces = vec![Bytes::from(notice.head)];
-    pieces.extend(original);
-    pieces.push(Bytes::from(notice.tail));
-    let mail = LocalMail {
-        recipient: Recipient { address: &notice.recipient, ..Recipient::default() },
-        content: pieces,
-        body: if notice.eight_bit { BodyKind::EightBitMime } else { BodyKind::SevenBit },
-        smtputf8: notice.smtputf8,
-    };
-    let notice_id = cleanup::store_local(shard, mail).await?;
-    shard.counters.notices.one();
-    shard.log.write(|lines, out, now_s| {
-        lines.bounce_notification(
-            out,
-            now_s,
-            shard.index as u64,
-            message.queue_id.as_str(),
-            notice_id.as_str(),
-        );
-    });
+const TO_SENDER: &str = "sender non-delivery notification";
+const TO_POSTMASTER: &str = "postmaster non-delivery notification";
+
+/// What becomes of mail that nobody is left to hear of.
+const DISCARDED: &str = "undeliverable postmaster notification discarded";
+
+/// Sends what is due about the message's failures. `Ok` when all of it is stored, and when nothing is due.
+pub async fn notify(shard: &Rc<Shard>, message: &ActiveMessage) -> Result<(), StoreError> {
+    let settings = &shard.settings.notices;
+    let fields = message.envelope.fields();
+    if fields.sender.eq_ignore_ascii_case(&settings.double_bounce) {
+        notice::warn(shard, message, format_args!("{DISCARDED}"));
+        return Ok(());
+    }
+    if fields.sender.is_empty() {
+        let Some(postmaster) = &settings.second_bounce_to else { return Ok(()) };
+        return in_parts(shard, message, Audience::Postmaster(postmaster), TO_POSTMASTER).await;
+    }
+    match fields.verp {
+        Some(delimiters) if settings.verp_bounces => {
+            let failures = message.progress.borrow().reports().failures() as usize;
+            for place in 0..failures {
+                let notice = verp_notice(shard, message, place, |recipient| {
+                    verp_sender(fields.sender, recipient, delimiters).into_owned()
+                });
+                notice::send(shard, message, notice, TO_SENDER).await?;
+            }
+        }
+        _ => in_parts(shard, message, Audience::Sender(fields.sender), TO_SENDER).await?,
+    }
+    if let Some(postmaster) = &settings.bounce_copy_to {
+        let copy = part(shard, message, Audience::Postmaster(postmaster), 0, notice::RECIPIENTS_MAX);
+        notice::send_copy(shard, message, copy, TO_POSTMASTER).await;
+    }
     Ok(())
 }
 
-fn failure_notice(
-    shard: &Shard,
+/// All failures, in as many notices as they take.
+async fn in_parts(
+    shard: &Rc<Shard>,
     message: &ActiveMessage,
-    failed: &[FailedRecipient],
-    now_us: u64,
-) -> Option<Notice> {
-    let settings = &shard.settings;
-    let fields = message.envelope.fields();
-    let limit = match message.content {
-        Content::Memory(_) => settings.bounce_size_limit.min(INLINE_CONTENT_BYTES_MAX as u64 / 2),
-        Content::Spool(_) => 0,
-    };
-    let options = NoticeOptions {
-        my_hostname: &settings.myhostname,
-        origin: &settings.myorigin,
-        mail_name: &settings.mail_name,
-        bounce_size_limit: limit,
-    };
-    let mut arrival_date = Vec::new();
-    let arrival_s = (fields.arrival_us / 1_000_000) as i64;
-    date::append_rfc5322(&mut arrival_date, arrival_s, &shard.log.zone());
-    let mail = ReportedMail {
-        queue_id: message.queue_id.as_str(),
-        sender: fields.sender,
-        envid: fields.envid,
-        ret: fields.ret,
-        arrival_date: &String::from_utf8_lossy(&arrival_date),
-        retry_until: None,
-        content_bytes: fields.content_bytes,
-        smtputf8: fields.smtputf8,
-        eight_bit: fields.body != BodyKind::SevenBit,
-    };
-    let envelope_recipients: Vec<Recipient<'_>> = message.envelope.recipients().collect();
-    let recipients = failed.iter().filter_map(|failed| {
-        let recipient = envelope_recipients.get(failed.recipient as usize)?;
-        let reason = &failed.reason;
-        Some(ReportedRecipient {
-            address: recipient.address,
-            original: recipient.original,
-            orcpt: recipient.orcpt,
-            notify: recipient.notify,
-            status: reason.status,
-            text: &reason.text,
-            reply: (!reason.reply.is_empty()).then_some(reason.reply.as_str()),
-            remote_mta: &reason.remote_mta,
-            relayed: false,
-        })
-    });
-    Notice::build(NoticeKind::Failure, &options, &mail, recipients, now_us)
+    audience: Audience<'_>,
+    text: &str,
+) -> Result<(), StoreError> {
+    let failures = message.progress.borrow().reports().failures() as usize;
+    for from in (0..failures).step_by(notice::RECIPIENTS_MAX) {
+        let notice = part(shard, message, audience, from, notice::RECIPIENTS_MAX);
+        notice::send(shard, message, notice, text).await?;
+    }
+    Ok(())
 }
 
-/// The part of the original that is returned. Headers lie in the first chunk of a large message; when that cannot be
-/// read now, the notice goes without them rather than not at all.
-async fn original_part(shard: &Shard, message: &ActiveMessage, wanted: Original) -> Vec<Bytes> {
-    let pieces: Vec<Bytes> = match &message.content {
-        Content::Memory(pieces) => pieces.to_vec(),
-        Content::Spool(chunks) => match chunks.first() {
-            Some(first) => shard.spool.read_chunk(first).await.into_iter().collect(),
-            None => Vec::new(),
-        },
+fn part(
+    shard: &Shard,
+    message: &ActiveMessage,
+    audience: Audience<'_>,
+    from: usize,
+    count: usize,
+) -> Option<Notice> {
+    let progress = message.progress.borrow();
+    let failures = progress.reports().iter().filter(|(_, action, _)| *action == Action::Failed);
+    notice::build(shard, message, NoticeKind::Failure, audience, failures.skip(from).take(count))
+}
+
+/// The notice about one recipient of VERP mail, to the return path that `path` makes for it.
+fn verp_notice(
+    shard: &Shard,
+    message: &ActiveMessage,
+    place: usize,
+    path: impl Fn(&str) -> String,
+) -> Option<Notice> {
+    let progress = message.progress.borrow();
+    let mut failures = progress.reports().iter().filter(|(_, action, _)| *action == Action::Failed);
+    let failure = failures.nth(place)?;
+    let recipient = message.envelope.recipient(failure.0)?;
+    let path = path(match recipient.original {
+        "" => recipient.address,
+        original => original,
+    });
+    notice::build(shard, message, NoticeKind::Failure, Audience::Sender(&path), std::iter::once(failure))
+}
+
+/// The failures could not be told: the message stays, and each recipient's line says why.
+pub fn log_unstored(shard: &Shard, message: &ActiveMessage, error: &StoreError) {
+    notice::warn(shard, message, format_args!("the non-delivery notification cannot be stored: {error}"));
+    let failed: Vec<u32> = {
+        let progress = message.progress.borrow();
+        let failures = progress.reports().iter().filter(|(_, action, _)| *action == Action::Failed);
+        failures.map(|(recipient, ..)| recipient).collect()
     };
-    match wanted {
-        Original::Full => pieces,
-        Original::Headers => {
-            let joined: Vec<u8> = pieces.concat();
-            let headers = header_bytes(&joined).min(INLINE_CONTENT_BYTES_MAX / 2);
-            vec![Bytes::from(joined).slice(..headers)]
-        }
+    let reason = Reason {
+        status: Status::persistent(3, 0),
+        text: "bounce failed".to_owned(),
+        reply: String::new(),
+        remote_mta: String::new(),
+    };
+    crate::smtp::log_without_attempt(shard, message, &failed, &reason);
+}
+
+/// Whether mail to this address, which is ours, ends here: the double-bounce address reads no mail, so that another
+/// system that bounces our notices starts nothing.
+pub fn ends_here(shard: &Shard, address: &str) -> bool {
+    address.eq_ignore_ascii_case(&shard.settings.notices.double_bounce)
+}
+
+/// Takes a recipient for which [`ends_here`] off the message.
+pub fn discard(shard: &Shard, message: &ActiveMessage, recipient: u32, address: &str) {
+    notice::warn(shard, message, format_args!("{DISCARDED}"));
+    let now_us = shard.handle.wall().as_micros();
+    let (arrival_us, active_us) = (message.envelope.arrival_us(), message.active_at_us.get());
+    let line = logline::Delivery {
+        process: "qmgr",
+        number: shard.index as u64,
+        queue_id: message.queue_id.as_str(),
+        to: address.as_bytes(),
+        orig_to: None,
+        relay: Relay::None,
+        conn_use: 0,
+        delays: Delays::between(arrival_us, active_us, now_us, now_us, now_us),
+        dsn: "2.0.0",
+        status: logline::Status::Sent,
+        text: DISCARDED.as_bytes(),
+    };
+    shard.log.write(|lines, out, now_s| lines.delivery(out, now_s, &line));
+    let mut progress = message.progress.borrow_mut();
+    progress.finish(recipient);
+    if progress.remaining_count() > 0 {
+        let note = outcome_note(|out| write_outcome(out, &[(OutcomeKind::Discarded, &[recipient])]));
+        shard.spool.outcome(message.id, &note);
     }
 }

@@ -318,8 +318,10 @@ fn store_reply(error: StoreError) -> Reply {
 // ---------------------------------------------------------------------------------------------------------------
 // mail that the system itself writes
 
-/// A message from the null sender to one recipient.
+/// A message of our own to one recipient.
 pub struct LocalMail<'a> {
+    /// The sender; empty for the null sender.
+    pub sender: &'a str,
     /// The recipient.
     pub recipient: Recipient<'a>,
     /// Content in wire form, without trace header, date and message-id.
@@ -340,6 +342,7 @@ pub async fn store_local(shard: &Rc<Shard>, mail: LocalMail<'_>) -> Result<Queue
     let mut pieces = Pieces::from_iter([Bytes::from(headers)]);
     pieces.extend(mail.content);
     let fields = EnvelopeFields {
+        sender: mail.sender,
         body: mail.body,
         smtputf8: mail.smtputf8,
         content_bytes: pieces.iter().map(|piece| piece.len() as u64).sum(),

@@ -5,7 +5,7 @@
 //!                        │
 //!   listener ► smtpd ► cleanup ► spool (commit) ► qmgr ► smtp ► servers
 //!                                     ▲              │
-//!                                     └── bounce ◄───┘
+//!                                     └── bounce, defer, trace (notices) ◄───┘
 //!   beside them: dns (resolver), log (mail log), counters, drain (the stop)
 //! ```
 //!
@@ -16,6 +16,7 @@ pub mod anvil;
 pub mod bounce;
 pub mod cleanup;
 pub mod counters;
+pub mod defer;
 pub mod dns;
 pub mod drain;
 pub mod engine;
@@ -25,6 +26,7 @@ pub mod listener;
 pub mod log;
 pub mod mesh;
 pub mod message;
+pub mod notice;
 pub mod qmgr;
 pub mod race;
 pub mod settings;
@@ -32,4 +34,5 @@ pub mod shard;
 pub mod smtp;
 pub mod smtpd;
 pub mod spool_disk;
+pub mod trace;
 pub mod zone;

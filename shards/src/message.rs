@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 
 use bytes::Bytes;
-use ringpost_core::envelope::{Envelope, Progress, Reason};
+use ringpost_core::envelope::{Envelope, Progress};
 use ringpost_core::queue_id::QueueId;
 use ringpost_spool::{ChunkRef, Loaded, LoadedContent, MessageId};
 use smallvec::SmallVec;
@@ -31,15 +31,6 @@ pub struct Unread {
     pub count: u32,
 }
 
-/// A recipient that failed for good in this attempt, and why; its notice is still to be stored.
-#[derive(Clone, Debug)]
-pub struct FailedRecipient {
-    /// Index in the envelope.
-    pub recipient: u32,
-    /// The reason, with a `5.x.x` status, or `4.x.x` for one that expired.
-    pub reason: Reason,
-}
-
 /// One message that the queue manager has made active, or keeps in memory until then.
 pub struct ActiveMessage {
     /// The spool's name for it.
@@ -50,10 +41,8 @@ pub struct ActiveMessage {
     pub envelope: Envelope,
     /// The content.
     pub content: Content,
-    /// Which recipients remain.
+    /// Which recipients remain, and what the sender is still to be told.
     pub progress: RefCell<Progress>,
-    /// Recipients whose bounce is due at the end of this attempt.
-    pub failed: RefCell<Vec<FailedRecipient>>,
     /// When it became active, wall clock in microseconds; for `delays=`.
     pub active_at_us: Cell<u64>,
     /// Recipients that this attempt is still to look at.
@@ -81,7 +70,6 @@ impl ActiveMessage {
             envelope,
             content: Content::Memory(content),
             progress: RefCell::new(progress),
-            failed: RefCell::default(),
             active_at_us: Cell::new(0),
             unread: Cell::default(),
             force_expired: Cell::new(false),
@@ -101,7 +89,6 @@ impl ActiveMessage {
             envelope,
             content,
             progress: RefCell::new(progress),
-            failed: RefCell::default(),
             active_at_us: Cell::new(0),
             unread: Cell::default(),
             force_expired: Cell::new(false),

@@ -11,13 +11,15 @@
 //!           spool cannot take records no delivery starts, because its outcome could not be kept.
 //! Standards: Postfix's qmgr(8); RFC 5321 section 4.5.4.1.
 
+mod ending;
+
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
 use hashbrown::{HashMap, HashSet};
 use ringpost_core::dsn::Status;
-use ringpost_core::envelope::{OutcomeKind, Reason, write_outcome};
+use ringpost_core::envelope::{Reason, Reports};
 use ringpost_core::qmgr::{
     Action, Custody, Delivery, DeliveryReport, MessageId as QueuedId, MessageState, QmgrSettings, Refilled,
     Resolved, Scheduler, SiteHandle,
@@ -27,10 +29,12 @@ use ringpost_reactor::local::Notify;
 use ringpost_spool::{LoadError, MessageId, SpoolEvent, SpoolState};
 use smallvec::SmallVec;
 
-use crate::message::{ActiveMessage, FailedRecipient, Unread, outcome_note, retry_note};
+use crate::message::{ActiveMessage, Unread};
 use crate::race::race;
 use crate::shard::Shard;
-use crate::{bounce, flush, smtp};
+use crate::{bounce, smtp};
+
+use self::ending::AttemptEnd;
 
 /// How soon mail is looked at again after the spool could not be read.
 const SPOOL_TROUBLE_WAIT: Duration = Duration::from_secs(5);
@@ -204,9 +208,9 @@ fn perform(shard: &Rc<Shard>, action: Action) {
         Action::WarnOfClog { site, messages, active } => warn_of_clog(shard, site, messages, active),
         // It could not be loaded: the spool's record of it holds, until the scheduler has it tried again.
         Action::Retry { id, .. } if !shard.qmgr.messages.borrow().contains_key(&id.0) => {}
-        Action::MessageDone { id } => end_attempt(shard, id, AttemptEnd::Done),
-        Action::Retry { id, due_at_ms } => end_attempt(shard, id, AttemptEnd::Retry { due_at_ms }),
-        Action::Expire { id } => end_attempt(shard, id, AttemptEnd::Expired),
+        Action::MessageDone { id } => ending::end_attempt(shard, id, AttemptEnd::Done),
+        Action::Retry { id, due_at_ms } => ending::end_attempt(shard, id, AttemptEnd::Retry { due_at_ms }),
+        Action::Expire { id } => ending::end_attempt(shard, id, AttemptEnd::Expired),
         Action::Held { id } => {
             shard.qmgr.messages.borrow_mut().remove(&id.0);
             shard.spool.hold(MessageId::from_bits(id.0));
@@ -323,6 +327,9 @@ fn read_recipients(shard: &Rc<Shard>, message: &ActiveMessage, recipients_max: u
                 let name = shard.settings.site_name(transport, nexthop, recipient.address);
                 plan.push((shard.qmgr.scheduler.borrow_mut().site(transport, &name), index));
             }
+            Destination::Unavailable if bounce::ends_here(shard, recipient.address) => {
+                bounce::discard(shard, message, index, recipient.address);
+            }
             Destination::Unavailable => unresolved.push(index),
         }
     }
@@ -371,10 +378,10 @@ fn deliver(shard: &Rc<Shard>, delivery: Delivery) {
 /// What a delivery agent has found out about the recipients of one delivery. Every recipient is in one of the three.
 #[derive(Default)]
 pub struct DeliveryEnd {
-    /// Recipients that the server took.
+    /// Recipients that the server took, of which nobody is told.
     pub sent: Vec<u32>,
-    /// Recipients that failed for good.
-    pub bounced: Vec<FailedRecipient>,
+    /// Recipients that failed for good, and delivered ones that the sender wants to hear of.
+    pub reports: Reports,
     /// Recipients to be tried again, with the reason.
     pub deferred: Vec<(u32, Reason)>,
     /// Connection or handshake trouble, with its text.
@@ -385,15 +392,17 @@ pub struct DeliveryEnd {
 /// kept connection then goes on at once.
 pub fn delivery_ended(shard: &Rc<Shard>, delivery: &Delivery, end: DeliveryEnd) -> Option<Delivery> {
     let message = shard.qmgr.message(delivery.id);
-    shard.counters.recipients_sent.add(end.sent.len() as u64);
-    shard.counters.recipients_bounced.add(end.bounced.len() as u64);
+    let sent = end.sent.len() as u64 + u64::from(end.reports.confirmations());
+    let bounced = u64::from(end.reports.failures());
+    shard.counters.recipients_sent.add(sent);
+    shard.counters.recipients_bounced.add(bounced);
     shard.counters.recipients_deferred.add(end.deferred.len() as u64);
     let report = DeliveryReport {
-        done: (end.sent.len() + end.bounced.len()) as u32,
+        done: (sent + bounced) as u32,
         deferred: end.deferred.len() as u32,
         trouble: end.trouble.as_deref(),
     };
-    record(shard, &message, &end);
+    ending::record(shard, &message, &end);
     let mut scheduler = shard.qmgr.scheduler.borrow_mut();
     scheduler.delivery_finished(delivery.delivery_id, report, now_ms(shard));
     let next = if shard.drain.begun() { None } else { scheduler.next_for(delivery.site) };
@@ -405,140 +414,12 @@ pub fn delivery_ended(shard: &Rc<Shard>, delivery: &Delivery, end: DeliveryEnd) 
     next
 }
 
-/// Brings the message's progress up to date. An outcome record is written only while something of the message remains:
-/// otherwise its Remove record says it all.
-fn record(shard: &Rc<Shard>, message: &ActiveMessage, end: &DeliveryEnd) {
-    let mut progress = message.progress.borrow_mut();
-    let mut failed = message.failed.borrow_mut();
-    for &index in &end.sent {
-        progress.finish(index);
-    }
-    for (index, reason) in &end.deferred {
-        progress.put_off(reason.clone(), [*index]);
-    }
-    failed.extend(end.bounced.iter().cloned());
-    if progress.remaining_count() > 0 && !end.sent.is_empty() {
-        let mut sent = end.sent.clone();
-        sent.sort_unstable();
-        shard
-            .spool
-            .outcome(message.id, &outcome_note(|out| write_outcome(out, &[(OutcomeKind::Sent, &sent)])));
-    }
-}
-
 /// Logs and remembers that these recipients are deferred without an attempt.
 fn put_off(shard: &Rc<Shard>, message: &ActiveMessage, recipients: &[u32], status: Status, text: &str) {
     let reason = Reason { status, text: text.to_owned(), reply: String::new(), remote_mta: String::new() };
     shard.counters.recipients_deferred.add(recipients.len() as u64);
     smtp::log_without_attempt(shard, message, recipients, &reason);
     message.progress.borrow_mut().put_off(reason, recipients.iter().copied());
-}
-
-// ---------------------------------------------------------------------------------------------------------------
-// active → removed or deferred
-
-#[derive(Clone, Copy)]
-enum AttemptEnd {
-    /// No recipient remains to be tried.
-    Done,
-    /// Recipients remain.
-    Retry { due_at_ms: u64 },
-    /// Recipients remain, and the message is too old.
-    Expired,
-}
-
-/// The bounce is stored before the record that the recipients bounced, so that a crash in between repeats the attempt
-/// instead of forgetting the sender.
-fn end_attempt(shard: &Rc<Shard>, id: QueuedId, end: AttemptEnd) {
-    let message = shard.qmgr.messages.borrow_mut().remove(&id.0).expect("an active message is in memory");
-    if let AttemptEnd::Expired = end {
-        expire(shard, &message);
-    }
-    if message.failed.borrow().is_empty() {
-        settle(shard, &message, end);
-    } else {
-        shard.qmgr.work_begins();
-        shard.qmgr.notices_pending.borrow_mut().insert(id.0);
-        shard.handle.spawn(bounce_and_settle(shard.clone(), message, end));
-    }
-}
-
-/// Every recipient that remains becomes a failed one, for the reason that was last known.
-fn expire(shard: &Rc<Shard>, message: &ActiveMessage) {
-    shard.log.write(|lines, out, now_s| {
-        let sender = message.envelope.sender().as_bytes();
-        lines.expired(out, now_s, shard.index as u64, message.queue_id.as_str(), sender, false);
-    });
-    let progress = message.progress.borrow();
-    let mut failed = message.failed.borrow_mut();
-    let already: Vec<u32> = failed.iter().map(|failed| failed.recipient).collect();
-    for recipient in progress.remaining().filter(|index| !already.contains(index)) {
-        let reason = progress.reason(recipient).cloned().unwrap_or_else(|| Reason {
-            status: Status::persistent(4, 7),
-            text: "delivery time expired".to_owned(),
-            reply: String::new(),
-            remote_mta: String::new(),
-        });
-        failed.push(FailedRecipient { recipient, reason });
-    }
-}
-
-async fn bounce_and_settle(shard: Rc<Shard>, message: Rc<ActiveMessage>, end: AttemptEnd) {
-    let failed = message.failed.take();
-    let indexes: Vec<u32> = failed.iter().map(|failed| failed.recipient).collect();
-    let stored = bounce::notify_sender(&shard, &message, &failed).await;
-    shard.qmgr.notices_pending.borrow_mut().remove(&message.id.bits());
-    match stored {
-        Ok(()) => {
-            let mut progress = message.progress.borrow_mut();
-            indexes.iter().for_each(|&index| progress.finish(index));
-            drop(progress);
-            settle(&shard, &message, end);
-        }
-        Err(error) => {
-            let text = format!("bounce failed: {error}");
-            put_off(&shard, &message, &indexes, Status::persistent(3, 0), &text);
-            retry_later(&shard, &message, end);
-        }
-    }
-    shard.qmgr.work_ends(&shard);
-}
-
-fn settle(shard: &Rc<Shard>, message: &ActiveMessage, end: AttemptEnd) {
-    match end {
-        AttemptEnd::Retry { due_at_ms } => write_retry(shard, message, due_at_ms),
-        AttemptEnd::Done | AttemptEnd::Expired => {
-            flush::ended(shard, message);
-            shard.spool.remove(message.id);
-            shard.log.write(|lines, out, now_s| {
-                lines.removed(out, now_s, shard.index as u64, message.queue_id.as_str());
-            });
-        }
-    }
-}
-
-/// The notice could not be stored: the message stays, whatever the scheduler had decided.
-fn retry_later(shard: &Rc<Shard>, message: &ActiveMessage, end: AttemptEnd) {
-    match end {
-        AttemptEnd::Retry { due_at_ms } => write_retry(shard, message, due_at_ms),
-        AttemptEnd::Done | AttemptEnd::Expired => {
-            let now_ms = now_ms(shard);
-            let due_at_ms = now_ms + shard.settings.qmgr.minimal_backoff_ms;
-            write_retry(shard, message, due_at_ms);
-            shard.qmgr.scheduler.borrow_mut().recovered(QueuedId(message.id.bits()), due_at_ms, now_ms);
-            pump(shard);
-        }
-    }
-}
-
-fn write_retry(shard: &Rc<Shard>, message: &ActiveMessage, due_at_ms: u64) {
-    flush::deferred(shard, message);
-    let due_at_s = due_at_ms.div_ceil(1000);
-    let mut progress = message.progress.borrow_mut();
-    progress.attempted();
-    let bytes_max = shard.spool.note_bytes_max();
-    let note = retry_note(|out| progress.write_retry(due_at_s, bytes_max, out));
-    shard.spool.retry(message.id, u32::try_from(due_at_s).unwrap_or(u32::MAX), &note);
 }
 
 fn report_spool_events(shard: &Rc<Shard>) {

@@ -1,6 +1,8 @@
 //! settings: the configuration as the shards use it, read once at the start. Nothing here changes while the engine
 //! runs, and all shards share it.
 
+mod notices;
+
 use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -27,6 +29,8 @@ use ringpost_spool::{EngineLock, LockError, SHARDS_MAX, SpoolOptions};
 
 use crate::dns;
 use crate::failure::{EX_CANTCREAT, EX_TEMPFAIL, Failure};
+
+pub use self::notices::NoticeSettings;
 
 /// Entries of a shard's submission queue: more operations than this in one turn are submitted in two goes.
 const RING_ENTRIES: u32 = 1024;
@@ -219,8 +223,8 @@ pub struct Settings {
     pub syslog_name: String,
     /// `delay_logging_resolution_limit`.
     pub delay_decimals: u8,
-    /// `bounce_size_limit`, bytes.
-    pub bounce_size_limit: u64,
+    /// What bounce, defer and trace need.
+    pub notices: NoticeSettings,
     /// `soft_bounce`.
     pub soft_bounce: bool,
     /// Sessions of one shard.
@@ -287,7 +291,7 @@ impl Settings {
             mail_name: view.text(names::MAIL_NAME),
             syslog_name: view.text(names::SYSLOG_NAME),
             delay_decimals: view.number(names::DELAY_LOGGING_RESOLUTION_LIMIT) as u8,
-            bounce_size_limit: view.number(names::BOUNCE_SIZE_LIMIT),
+            notices: NoticeSettings::read(&view)?,
             soft_bounce: view.flag(names::SOFT_BOUNCE),
             sessions_max_per_shard: u32::try_from(sessions).unwrap_or(u32::MAX),
             anvil_unit: view.time(names::ANVIL_RATE_TIME_UNIT).max(Duration::from_secs(1)),

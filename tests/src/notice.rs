@@ -1,4 +1,37 @@
-//! Reads a non-delivery notice as RFC 3464 lays it out: three parts of a multipart/report.
+//! Reads a notice as RFC 3464 lays it out: three parts of a multipart/report.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// What Python's `email` package is asked about a notice.
+const CHECK: &str = include_str!("notice_check.py");
+
+/// What Python's `email` package and the rules of RFC 3464 find wrong with a notice; `words` go to the script
+/// (`--no-trace` for one that cleanup has not seen).
+///
+/// # Panics
+/// When `python` cannot be run.
+pub fn faults(python: &Path, content: &[u8], words: &[&str]) -> String {
+    let mut child = Command::new(python)
+        .args(["-c", CHECK])
+        .args(words)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("cannot run {}: {error}", python.display()));
+    let mut input = child.stdin.take().expect("its standard input is piped");
+    input.write_all(content).expect("the script reads all of its input");
+    drop(input);
+    let output = child.wait_with_output().expect("a started child can be waited for");
+    let mut faults = String::from_utf8_lossy(&output.stdout).into_owned();
+    if !output.status.success() {
+        faults.push_str(&String::from_utf8_lossy(&output.stderr));
+        assert!(!faults.is_empty(), "the script ended with {} and said nothing", output.status);
+    }
+    faults
+}
 
 /// The parts of a notice, and the fields of its delivery report.
 #[derive(Debug)]

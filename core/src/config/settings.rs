@@ -324,6 +324,15 @@ impl<'a> View<'a> {
         }
     }
 
+    /// Expands the `$name`s in a text that is no parameter's value (a template). `own` gives names that are no
+    /// parameters; it is asked first.
+    ///
+    /// # Errors
+    /// What is wrong with the references.
+    pub fn expand_text(&self, text: &str, own: impl Fn(&str) -> Option<String>) -> Result<String, String> {
+        expand(text, |name| own(name).map(Cow::Owned).or_else(|| self.unexpanded(name)))
+    }
+
     /// The text of a parameter as written, or its default.
     pub fn unexpanded(&self, name: &str) -> Option<Cow<'a, str>> {
         if let Some(text) = self.defined(name) {

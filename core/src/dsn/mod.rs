@@ -1,19 +1,29 @@
 //! dsn: what senders are told about their mail.
 //!
-//! Receives: status codes from replies; the recipients that failed, were delayed or were delivered.
-//! Sends: [`Notice`]s, the new messages with the null sender that report them.
+//! Receives: status codes from replies; the recipients that failed, were delayed or were delivered; templates.
+//! Sends: [`Notice`]s, the new messages that report them: from the null sender to the sender, from the double-bounce
+//! address to the postmaster.
 //! Owns: the shape and the prose of those messages.
 //! Limits: the returned message obeys `bounce_size_limit`; a reason is as long as its owner kept it.
-//! On failure: mail from the null sender gets no notice, ever; so a notice can cause no second one.
+//! On failure: mail from the null sender is told only to the postmaster, mail from the double-bounce address to
+//! nobody; so a notice can cause one more at the most.
 //! Standards: RFC 3461 (NOTIFY, RET, ENVID, ORCPT), RFC 3463 (status codes), RFC 3464 and 6522
 //! (the report), RFC 6533 (internationalized reports), RFC 3834 (Auto-Submitted).
+//!
+//! Reports about address probes (`verify_template`, Postfix's verify service) will be one more [`NoticeKind`] with
+//! actions of its own; their template is read and checked already.
 
+mod action;
+mod lines;
 mod notice;
 mod status;
+mod template;
 mod xtext;
 
+pub use action::Action;
 pub use notice::{
-    Notice, NoticeKind, NoticeOptions, Original, ReportedMail, ReportedRecipient, header_bytes,
+    Audience, Notice, NoticeKind, NoticeOptions, Original, ReportedMail, ReportedRecipient, header_bytes,
 };
 pub use status::{Class, Status};
+pub use template::{Template, TemplateError, Templates};
 pub use xtext::decode_xtext;

@@ -1,13 +1,9 @@
 //! Building notices: one message in RFC 3464 form, with room in the middle for the original.
 
-use super::{Class, Status};
+use super::lines::Lines;
+use super::template::{Template, Templates};
+use super::{Action, Class, Status};
 use crate::envelope::{Notify, Ret};
-
-/// Lines of prose and folded fields are kept within this many columns (RFC 5322 section 2.1.1: SHOULD).
-const COLUMNS: usize = 78;
-
-/// A word longer than this is cut, so that no line comes near the 998 of RFC 5322 section 2.1.1.
-const WORD_BYTES_MAX: usize = 500;
 
 /// RFC 2046 section 5.1.1: a boundary has at most 70 characters.
 const BOUNDARY_BYTES_MAX: usize = 70;
@@ -21,6 +17,16 @@ pub enum NoticeKind {
     Delay,
     /// Delivery succeeded and the sender wanted to know.
     Success,
+}
+
+/// Whom a notice is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Audience<'a> {
+    /// The sender, at this address: the reverse-path, or for one recipient of VERP mail the path of its own.
+    Sender(&'a str),
+    /// The postmaster, at this address: of mail whose sender cannot be told, and as a copy (`notify_classes`). It
+    /// names every recipient, whatever the sender wanted to hear, and bears no prose.
+    Postmaster(&'a str),
 }
 
 /// Which part of the original the caller puts between [`Notice::head`] and [`Notice::tail`], in wire form.
@@ -43,6 +49,10 @@ pub struct NoticeOptions<'a> {
     pub mail_name: &'a str,
     /// `bounce_size_limit`: a larger message is returned without its body.
     pub bounce_size_limit: u64,
+    /// `bounce_template_file`, or the built-in texts.
+    pub templates: &'a Templates,
+    /// `double_bounce_sender`, with its domain: the sender of notices to the postmaster, about which nobody is told.
+    pub double_bounce: &'a str,
 }
 
 /// The message that is reported on.
@@ -50,7 +60,7 @@ pub struct NoticeOptions<'a> {
 pub struct ReportedMail<'a> {
     /// Its queue id.
     pub queue_id: &'a str,
-    /// Reverse-path; nothing is built for the null sender.
+    /// Reverse-path; empty for the null sender.
     pub sender: &'a str,
     /// ENVID, decoded; empty if none.
     pub envid: &'a str,
@@ -87,16 +97,18 @@ pub struct ReportedRecipient<'a> {
     pub reply: Option<&'a str>,
     /// The remote server's name; empty if none was involved.
     pub remote_mta: &'a str,
-    /// For success: the next server does not report by itself (RFC 3464 section 2.3.3, `relayed`).
-    pub relayed: bool,
+    /// What became of it.
+    pub action: Action,
 }
 
-/// A notice: a new message from the null sender. Its content is `head`, the original, `tail`, all in
+/// A notice: a new message. Its content is `head`, the original, `tail`, all in
 /// wire form (CRLF, dot-stuffed). It has neither Date nor Message-Id nor Received: it goes through
 /// cleanup as every other message does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notice {
-    /// Its only recipient: the original's sender.
+    /// Its sender: the null sender, or the double-bounce address.
+    pub sender: String,
+    /// Its only recipient.
     pub recipient: String,
     /// Headers, notification, delivery report, and the original's part headers.
     pub head: Vec<u8>,
@@ -111,49 +123,62 @@ pub struct Notice {
 }
 
 impl Notice {
-    /// Builds a notice, or none: for mail from the null sender (never bounce a bounce) and when no
-    /// recipient is left that the sender wants to hear of.
+    /// Builds a notice, or none: for a sender who cannot be told (never bounce a bounce), for mail from the
+    /// double-bounce address, and when no recipient is left that the audience is to hear of.
     ///
     /// `unique` tells apart the boundaries of several notices for one message: a time, or a counter.
     pub fn build<'a>(
         kind: NoticeKind,
+        audience: Audience<'_>,
         options: &NoticeOptions<'_>,
         mail: &ReportedMail<'_>,
         recipients: impl Iterator<Item = ReportedRecipient<'a>> + Clone,
         unique: u64,
     ) -> Option<Notice> {
-        if mail.sender.is_empty() {
+        let (sender, to) = match audience {
+            Audience::Sender(address) => ("", address),
+            Audience::Postmaster(address) => (options.double_bounce, address),
+        };
+        if to.is_empty() || mail.sender.eq_ignore_ascii_case(options.double_bounce) {
             return None;
         }
+        let for_sender = matches!(audience, Audience::Sender(_));
         let wanted = recipients.filter(|recipient| match kind {
+            _ if !for_sender => true,
             NoticeKind::Failure => recipient.notify.wants_failure(),
             NoticeKind::Delay => recipient.notify.wants_delay(),
-            NoticeKind::Success => recipient.notify.wants_success(),
+            // Whom to confirm is decided where mail is delivered: NOTIFY is one reason among others.
+            NoticeKind::Success => !recipient.notify.has(Notify::NEVER),
         });
         wanted.clone().next()?;
 
-        // RFC 3461 section 4.3: RET is about failures; other notices return headers.
+        // RFC 3461 section 4.3: RET is about failures; other notices return headers. The postmaster gets all of a
+        // bounce that bounced, because nobody else has it, and the headers of what the sender gets as well.
+        let whole = match audience {
+            Audience::Sender(_) => mail.ret != Some(Ret::Headers),
+            Audience::Postmaster(_) => mail.sender.is_empty(),
+        };
         let fits = mail.content_bytes <= options.bounce_size_limit;
         let original = match kind {
-            NoticeKind::Failure if mail.ret != Some(Ret::Headers) && fits => Original::Full,
+            NoticeKind::Failure if whole && fits => Original::Full,
             _ => Original::Headers,
         };
-        let prose_is_ascii = mail.sender.is_ascii()
+        let template = options.templates.of(kind);
+        let prose_is_ascii = to.is_ascii()
+            && (!for_sender || template.text.iter().all(|line| line.is_ascii()))
             && wanted
                 .clone()
                 .all(|one| one.address.is_ascii() && one.original.is_ascii() && one.text.is_ascii());
         let boundary = boundary(mail.queue_id, unique, options.my_hostname);
         let eight_bit = mail.eight_bit || mail.smtputf8 || !prose_is_ascii;
 
-        let mut lines = Lines { out: Vec::with_capacity(2048), ascii_only: false };
-        head_fields(&mut lines, kind, options, mail, &boundary, eight_bit);
-        prose(&mut lines, kind, options, &boundary, prose_is_ascii);
+        let mut lines = Lines::with_capacity(2048);
+        let head = Head { template, audience, to, boundary: &boundary, eight_bit };
+        head.write(&mut lines, options);
+        let charset = if prose_is_ascii { template.charset.as_str() } else { "utf-8" };
+        prose(&mut lines, for_sender.then_some(template), &boundary, charset, prose_is_ascii);
         for recipient in wanted.clone() {
-            let original = match recipient.original {
-                original if original.is_empty() || original.eq_ignore_ascii_case(recipient.address) => "",
-                original => original,
-            };
-            match original {
+            match original_address(&recipient) {
                 "" => lines.folded(&["<", recipient.address, ">: ", recipient.text]),
                 original => lines.folded(&[
                     "<",
@@ -172,17 +197,26 @@ impl Notice {
         lines.ascii_only = false;
         original_part(&mut lines, kind, mail, original, &boundary);
 
-        let mut tail = Lines { out: Vec::with_capacity(80), ascii_only: false };
+        let mut tail = Lines::with_capacity(80);
         tail.line(&[]);
         tail.line(&["--", &boundary, "--"]);
         Some(Notice {
-            recipient: mail.sender.to_owned(),
+            sender: sender.to_owned(),
+            recipient: to.to_owned(),
             head: lines.out,
             original,
             tail: tail.out,
             smtputf8: mail.smtputf8,
             eight_bit,
         })
+    }
+}
+
+/// The address before aliases, if it says more than the final one.
+fn original_address<'a>(recipient: &ReportedRecipient<'a>) -> &'a str {
+    match recipient.original {
+        original if original.eq_ignore_ascii_case(recipient.address) => "",
+        original => original,
     }
 }
 
@@ -194,67 +228,63 @@ pub fn header_bytes(content: &[u8]) -> usize {
     memchr::memmem::find(content, b"\r\n\r\n").map_or(content.len(), |found| found + 2)
 }
 
-fn head_fields(
-    lines: &mut Lines,
-    kind: NoticeKind,
-    options: &NoticeOptions<'_>,
-    mail: &ReportedMail<'_>,
-    boundary: &str,
+/// The fields at the beginning.
+struct Head<'a> {
+    template: &'a Template,
+    audience: Audience<'a>,
+    to: &'a str,
+    boundary: &'a str,
     eight_bit: bool,
-) {
-    let at = if options.origin.is_empty() { "" } else { "@" };
-    lines.line(&["From: Mail Delivery System <MAILER-DAEMON", at, options.origin, ">"]);
-    lines.line(&[
-        "Subject: ",
-        match kind {
-            NoticeKind::Failure => "Undelivered Mail Returned to Sender",
-            NoticeKind::Delay => "Delayed Mail (still being retried)",
-            NoticeKind::Success => "Successful Mail Delivery Report",
-        },
-    ]);
-    lines.line(&["To: ", mail.sender]);
-    lines.line(&["Auto-Submitted: auto-replied"]);
-    lines.line(&["MIME-Version: 1.0"]);
-    lines.line(&["Content-Type: multipart/report; report-type=delivery-status;"]);
-    lines.line(&["\tboundary=\"", boundary, "\""]);
-    if eight_bit {
-        lines.line(&["Content-Transfer-Encoding: 8bit"]);
-    }
-    lines.line(&[]);
-    lines.line(&["This is a MIME-encapsulated message."]);
-    lines.line(&[]);
 }
 
-fn prose(lines: &mut Lines, kind: NoticeKind, options: &NoticeOptions<'_>, boundary: &str, ascii: bool) {
+impl Head<'_> {
+    fn write(&self, lines: &mut Lines, options: &NoticeOptions<'_>) {
+        // RFC 3834 section 5: a reply to the message is auto-replied, what nobody's message asked for auto-generated.
+        let (subject, submitted) = match self.audience {
+            Audience::Sender(_) => (&self.template.subject, "auto-replied"),
+            Audience::Postmaster(_) => (&self.template.postmaster_subject, "auto-generated"),
+        };
+        lines.line(&["From: ", &with_origin(&self.template.from, options.origin)]);
+        lines.line(&["Subject: ", subject]);
+        lines.line(&["To: ", self.to]);
+        lines.line(&["Auto-Submitted: ", submitted]);
+        lines.line(&["MIME-Version: 1.0"]);
+        lines.line(&["Content-Type: multipart/report; report-type=delivery-status;"]);
+        lines.line(&["\tboundary=\"", self.boundary, "\""]);
+        if self.eight_bit {
+            lines.line(&["Content-Transfer-Encoding: 8bit"]);
+        }
+        lines.line(&[]);
+        lines.line(&["This is a MIME-encapsulated message."]);
+        lines.line(&[]);
+    }
+}
+
+/// A `From:` value whose address has no domain gets the origin: `Name <local>` and `local (Name)` are the two forms.
+fn with_origin(from: &str, origin: &str) -> String {
+    let end = match from.rfind('>') {
+        Some(end) => end,
+        None => from.find([' ', '\t', '(']).unwrap_or(from.len()),
+    };
+    if origin.is_empty() || from[..end].contains('@') {
+        return from.to_owned();
+    }
+    format!("{}@{origin}{}", &from[..end], &from[end..])
+}
+
+/// The part for people, up to the list of recipients.
+fn prose(lines: &mut Lines, template: Option<&Template>, boundary: &str, charset: &str, ascii: bool) {
     lines.line(&["--", boundary]);
     lines.line(&["Content-Description: Notification"]);
-    lines.line(&["Content-Type: text/plain; charset=", if ascii { "us-ascii" } else { "utf-8" }]);
+    lines.line(&["Content-Type: text/plain; charset=", charset]);
     if !ascii {
         lines.line(&["Content-Transfer-Encoding: 8bit"]);
     }
     lines.line(&[]);
-    lines.line(&["This message was written by the mail system at ", options.my_hostname, "."]);
-    lines.line(&[]);
-    let text: &[&str] = match kind {
-        NoticeKind::Failure => &[
-            "Your message could not be delivered to the recipients below, and it will",
-            "not be tried again. The reason stands behind each address. What can be",
-            "returned of your message is attached.",
-            "",
-            "If you need help, please write to postmaster and include this report.",
-        ],
-        NoticeKind::Delay => &[
-            "Your message has not yet been delivered to the recipients below. This is",
-            "only a warning: delivery is still being tried, and there is no need to",
-            "send the message again.",
-        ],
-        NoticeKind::Success => &[
-            "Your message was delivered to the recipients below. If it was handed to",
-            "a system that sends no such reports, you may not hear more about it.",
-        ],
-    };
-    text.iter().for_each(|line| lines.line(&[line]));
-    lines.line(&[]);
+    if let Some(template) = template {
+        template.text.iter().for_each(|line| lines.line(&[line]));
+        lines.line(&[]);
+    }
 }
 
 fn report<'a>(
@@ -278,7 +308,16 @@ fn report<'a>(
         lines.line(&["Original-Envelope-Id: ", mail.envid]);
     }
     lines.line(&["X-", options.mail_name, "-Queue-ID: ", mail.queue_id]);
-    lines.line(&["X-", options.mail_name, "-Sender: ", address_type(mail.sender, mail), "; ", mail.sender]);
+    if !mail.sender.is_empty() {
+        lines.line(&[
+            "X-",
+            options.mail_name,
+            "-Sender: ",
+            address_type(mail.sender, mail),
+            "; ",
+            mail.sender,
+        ]);
+    }
     lines.line(&["Arrival-Date: ", mail.arrival_date]);
     for recipient in recipients {
         lines.line(&[]);
@@ -290,15 +329,7 @@ fn report<'a>(
             }
             (orcpt, _) => lines.line(&["Original-Recipient: ", orcpt]),
         }
-        lines.line(&[
-            "Action: ",
-            match kind {
-                NoticeKind::Failure => "failed",
-                NoticeKind::Delay => "delayed",
-                NoticeKind::Success if recipient.relayed => "relayed",
-                NoticeKind::Success => "delivered",
-            },
-        ]);
+        lines.line(&["Action: ", recipient.action.word()]);
         lines.line(&["Status: ", &recipient.status.to_string()]);
         if !recipient.remote_mta.is_empty() {
             lines.line(&["Remote-MTA: dns; ", recipient.remote_mta]);
@@ -353,65 +384,4 @@ fn boundary(queue_id: &str, unique: u64, host: &str) -> String {
     boundary.retain(|character| character.is_ascii_alphanumeric() || ".-/".contains(character));
     boundary.truncate(BOUNDARY_BYTES_MAX);
     boundary
-}
-
-/// Writes lines that can neither be broken by what is put into them nor end the content.
-struct Lines {
-    out: Vec<u8>,
-    /// Write `?` for what is not ASCII.
-    ascii_only: bool,
-}
-
-impl Lines {
-    fn line(&mut self, pieces: &[&str]) {
-        let start = self.out.len();
-        pieces.iter().for_each(|piece| self.put(piece));
-        if self.out.get(start) == Some(&b'.') {
-            self.out.insert(start, b'.');
-        }
-        self.out.extend_from_slice(b"\r\n");
-    }
-
-    /// One logical line, broken between words; what is continued is indented, which folds a field and
-    /// is easy to read in prose.
-    fn folded(&mut self, pieces: &[&str]) {
-        let text = pieces.concat();
-        let mut column = 0;
-        for word in text.split_ascii_whitespace().flat_map(cut_word) {
-            let width = word.chars().count();
-            if column > 0 && column + 1 + width > COLUMNS {
-                self.out.extend_from_slice(b"\r\n    ");
-                column = 4;
-            } else if column > 0 {
-                self.out.push(b' ');
-                column += 1;
-            }
-            self.put(word);
-            column += width;
-        }
-        self.out.extend_from_slice(b"\r\n");
-    }
-
-    fn put(&mut self, text: &str) {
-        let mut place = [0; 4];
-        for character in text.chars() {
-            let bad =
-                (character.is_control() && character != '\t') || (self.ascii_only && !character.is_ascii());
-            let character = if bad { '?' } else { character };
-            self.out.extend_from_slice(character.encode_utf8(&mut place).as_bytes());
-        }
-    }
-}
-
-/// Cuts a word that no line could hold.
-fn cut_word(word: &str) -> impl Iterator<Item = &str> {
-    let mut rest = word;
-    std::iter::from_fn(move || {
-        if rest.is_empty() {
-            return None;
-        }
-        let (first, after) = rest.split_at(crate::envelope::floor_char_boundary(rest, WORD_BYTES_MAX));
-        rest = after;
-        Some(first)
-    })
 }

@@ -2,6 +2,7 @@
 //! note that replaces them when a message is put off.
 
 use super::codec::{Cursor, Damaged, put_number, put_text};
+use super::reports::{Reports, is_report_code};
 use crate::dsn::{Class, Status};
 
 pub(super) const VERSION: u8 = 1;
@@ -11,7 +12,7 @@ pub(super) const VERSION: u8 = 1;
 pub enum OutcomeKind {
     /// The next server took it.
     Sent,
-    /// It failed for good and the notice about it is stored, or none is due.
+    /// It failed for good, and nobody is to be told.
     Bounced,
     /// It was thrown away on purpose (discard, or a bounce that bounced).
     Discarded,
@@ -59,22 +60,28 @@ pub fn write_outcome(out: &mut Vec<u8>, groups: &[(OutcomeKind, &[u32])]) {
     }
 }
 
-/// Reads an outcome note, calling `each` for every recipient in it.
+/// Reads an outcome note, calling `each` for every recipient that ended without a report; answers those with one.
 pub(super) fn read_outcome(
     note: &[u8],
     recipient_count: u32,
     mut each: impl FnMut(OutcomeKind, u32),
-) -> Result<(), Damaged> {
+) -> Result<Reports, Damaged> {
+    let mut reports = Reports::default();
     let mut cursor = Cursor::new(note, 0);
     if cursor.byte()? != VERSION {
         return Err(Damaged);
     }
     let groups = cursor.number_up_to(cursor.left() as u64)?;
     for _ in 0..groups {
-        let kind = OutcomeKind::from_code(cursor.byte()?).ok_or(Damaged)?;
+        let code = cursor.byte()?;
+        if is_report_code(code) {
+            reports.read_group(code, &mut cursor, recipient_count)?;
+            continue;
+        }
+        let kind = OutcomeKind::from_code(code).ok_or(Damaged)?;
         read_indexes(&mut cursor, recipient_count, |index| each(kind, index))?;
     }
-    if cursor.left() == 0 { Ok(()) } else { Err(Damaged) }
+    if cursor.left() == 0 { Ok(reports) } else { Err(Damaged) }
 }
 
 /// Appends rising indexes as runs.

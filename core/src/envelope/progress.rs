@@ -1,21 +1,21 @@
 //! What has become of a message's recipients so far.
 
-use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
-
 use smallvec::SmallVec;
 
 use super::codec::{Cursor, Damaged, put_number};
-use super::note::{
-    OutcomeKind, Reason, VERSION, put_indexes, put_reason, read_indexes, read_outcome, read_reason,
-};
+use super::note::{OutcomeKind, Reason, put_indexes, put_reason, read_indexes, read_outcome, read_reason};
+use super::reasons::Reasons;
+use super::reports::Reports;
+use crate::dsn::Action;
+
+/// The version of retry notes.
+const RETRY_VERSION: u8 = 2;
+
+/// Flag of a retry note: the sender was warned of the delay.
+const DELAY_TOLD: u8 = 1;
 
 /// Bytes of a number in a note at most.
 const NUMBER_BYTES_MAX: usize = 10;
-
-/// Bytes of reasons that one message keeps in memory. A retry note keeps far less; what has no reason any more is still
-/// tried, only the listing and a notice on expiry say less about it.
-const REASONS_BYTES_MAX: usize = 1 << 20;
 
 /// No reason is known for this recipient.
 const NO_REASON: u32 = u32::MAX;
@@ -30,13 +30,11 @@ pub struct Progress {
     due_at_s: u64,
     /// One bit a recipient; one word needs no allocation.
     done: SmallVec<[u64; 1]>,
-    reasons: Vec<Reason>,
-    /// Index into `reasons` by hash: with thousands of reasons a look at each would take too long. Two reasons of one
-    /// hash cost a repetition, nothing else.
-    reason_by_hash: HashMap<u64, u32>,
-    reasons_bytes: usize,
+    reasons: Reasons,
     /// Index into `reasons` by recipient; empty while there is no reason at all.
     reason_of: Vec<u32>,
+    reports: Reports,
+    delay_told: bool,
 }
 
 impl Progress {
@@ -72,18 +70,23 @@ impl Progress {
 
     fn read_retry(&mut self, note: &[u8]) -> Result<(), Damaged> {
         let mut cursor = Cursor::new(note, 0);
-        if cursor.byte()? != VERSION {
+        if cursor.byte()? != RETRY_VERSION {
             return Err(Damaged);
         }
+        let flags = cursor.byte()?;
+        if flags & !DELAY_TOLD != 0 {
+            return Err(Damaged);
+        }
+        self.delay_told = flags & DELAY_TOLD != 0;
         self.attempts = cursor.number_up_to(u64::from(u32::MAX))? as u32;
         self.due_at_s = cursor.number()?;
         let count = self.recipient_count;
         read_indexes(&mut cursor, count, |index| self.finish(index))?;
+        self.reports = Reports::read(&mut cursor, count)?;
         let groups = cursor.number_up_to(cursor.left() as u64)?;
-        for group in 0..groups as u32 {
-            let reason = read_reason(&mut cursor)?;
-            self.learn(reason);
-            read_indexes(&mut cursor, count, |index| self.point(index, group))?;
+        for _ in 0..groups {
+            let reason = self.reasons.add(read_reason(&mut cursor)?);
+            read_indexes(&mut cursor, count, |index| self.point(index, reason))?;
         }
         if cursor.left() == 0 { Ok(()) } else { Err(Damaged) }
     }
@@ -93,7 +96,49 @@ impl Progress {
     /// # Errors
     /// [`Damaged`] as for [`Progress::replay`].
     pub fn apply_outcome(&mut self, note: &[u8]) -> Result<(), Damaged> {
-        read_outcome(note, self.recipient_count, |_kind: OutcomeKind, index| self.finish(index))
+        let reports =
+            read_outcome(note, self.recipient_count, |_kind: OutcomeKind, index| self.finish(index))?;
+        self.report(&reports);
+        Ok(())
+    }
+
+    /// Marks the recipients of these reports as done, and keeps the reports until they are told. A recipient that was
+    /// done before keeps what was said of it then.
+    pub fn report(&mut self, reports: &Reports) {
+        if reports.is_empty() {
+            return;
+        }
+        for (index, action, reason) in reports.iter() {
+            if !self.is_done(index) {
+                self.finish(index);
+                self.reports.add(index, action, reason.clone());
+            }
+        }
+    }
+
+    /// What the sender is still to be told.
+    pub fn reports(&self) -> &Reports {
+        &self.reports
+    }
+
+    /// The notice about the failures is stored, or none is due.
+    pub fn failures_told(&mut self) {
+        self.reports.retain(|action| action != Action::Failed);
+    }
+
+    /// The notice about the deliveries is stored, or none is due.
+    pub fn confirmations_told(&mut self) {
+        self.reports.retain(|action| action == Action::Failed);
+    }
+
+    /// Whether the sender was warned of the delay.
+    pub fn delay_told(&self) -> bool {
+        self.delay_told
+    }
+
+    /// The warning of the delay is stored: there will be no second one.
+    pub fn tell_delay(&mut self) {
+        self.delay_told = true;
     }
 
     /// Marks a recipient as done. Doing it twice, or to one that does not exist, changes nothing.
@@ -107,35 +152,13 @@ impl Progress {
         *word |= bit;
     }
 
-    /// Remembers why these recipients are put off; a reason that is already known is not kept twice, and none is kept
-    /// beyond a mebibyte of them. Indexes of recipients that do not exist are passed over.
+    /// Remembers why these recipients are put off; a reason that is already known is not kept twice, and none
+    /// beyond [`REASON_BYTES_MAX`](super::REASON_BYTES_MAX). Indexes of recipients that do not exist are passed over.
     pub fn put_off(&mut self, reason: Reason, indexes: impl IntoIterator<Item = u32>) {
-        let known = match self.reasons.last() {
-            Some(last) if *last == reason => Some(self.reasons.len() as u32 - 1),
-            Some(_) => {
-                let group = self.reason_by_hash.get(&hash(&reason)).copied();
-                group.filter(|&group| self.reasons[group as usize] == reason)
-            }
-            None => None,
-        };
-        let group = match known {
-            Some(group) => group,
-            None if self.reasons_bytes >= REASONS_BYTES_MAX => NO_REASON,
-            None => self.learn(reason),
-        };
+        let group = self.reasons.add(reason);
         for index in indexes {
             self.point(index, group);
         }
-    }
-
-    /// Adds a reason and answers its place.
-    fn learn(&mut self, reason: Reason) -> u32 {
-        let group = self.reasons.len() as u32;
-        self.reasons_bytes +=
-            size_of::<Reason>() + reason.text.len() + reason.reply.len() + reason.remote_mta.len();
-        self.reason_by_hash.insert(hash(&reason), group);
-        self.reasons.push(reason);
-        group
     }
 
     fn point(&mut self, index: u32, group: u32) {
@@ -181,19 +204,21 @@ impl Progress {
     /// The latest reason for a recipient, if one is known.
     pub fn reason(&self, index: u32) -> Option<&Reason> {
         let group = *self.reason_of.get(index as usize)?;
-        self.reasons.get(group as usize)
+        self.reasons.get(group)
     }
 
     /// Appends the cumulative retry note: it stands for everything before it. Reasons that no remaining
     /// recipient has any more are forgotten, and so are those that would make `out` longer than
     /// `bytes_max`: a server's replies can make reasons as long and as many as it likes, and which
-    /// recipients are done matters more than why the others wait.
+    /// recipients are done, and what the sender is still to be told of them, matters more than why the others wait.
     pub fn write_retry(&mut self, due_at_s: u64, bytes_max: usize, out: &mut Vec<u8>) {
         self.due_at_s = due_at_s;
-        out.push(VERSION);
+        out.push(RETRY_VERSION);
+        out.push(if self.delay_told { DELAY_TOLD } else { 0 });
         put_number(out, u64::from(self.attempts));
         put_number(out, due_at_s);
         put_indexes(out, (0..self.recipient_count).filter(|&index| self.is_done(index)));
+        self.reports.put(bytes_max.saturating_sub(out.len() + NUMBER_BYTES_MAX), out);
         let mut members: Vec<Vec<u32>> = vec![Vec::new(); self.reasons.len()];
         if !self.reason_of.is_empty() {
             for index in self.remaining() {
@@ -202,9 +227,7 @@ impl Progress {
                 }
             }
         }
-        let reasons = std::mem::take(&mut self.reasons);
-        self.reason_by_hash.clear();
-        self.reasons_bytes = 0;
+        let reasons = std::mem::take(&mut self.reasons).into_list();
         self.reason_of.clear();
         let mut groups = Vec::new();
         let mut group_count = 0u64;
@@ -217,7 +240,7 @@ impl Progress {
                 continue;
             }
             group_count += 1;
-            let group = self.learn(reason);
+            let group = self.reasons.add(reason);
             for index in members {
                 self.point(index, group);
             }
@@ -227,17 +250,11 @@ impl Progress {
     }
 }
 
-fn hash(reason: &Reason) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    (&reason.text, &reason.reply, &reason.remote_mta).hash(&mut hasher);
-    hasher.finish()
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::write_outcome;
+    use super::super::{REASON_BYTES_MAX, write_outcome};
     use super::*;
     use crate::dsn::Status;
 
@@ -291,10 +308,13 @@ mod tests {
             for index in 0..100_000u32 {
                 progress.put_off(reason(&format!("{} {}", index % 50_000, "x".repeat(100))), [index]);
             }
-            assert!(progress.reasons_bytes < REASONS_BYTES_MAX + 1000, "round {round}");
+            assert!(progress.reasons.bytes() <= REASON_BYTES_MAX, "round {round}");
         }
         assert_eq!(progress.reason(0), progress.reason(50_000));
-        assert!(progress.reason(0).is_some() && progress.reason(99_999).is_none());
+        assert!(progress.reason(0).is_some_and(|reason| reason.text.starts_with("0 x")));
+        assert!(
+            progress.reason(99_999).is_some_and(|reason| reason.text.starts_with("the reason is in the"))
+        );
         assert_eq!(progress.remaining_count(), 100_000);
     }
 
@@ -304,6 +324,78 @@ mod tests {
         write_outcome(&mut note, &[(OutcomeKind::Sent, &[7])]);
         assert_eq!(Progress::replay(7, None, [note.as_slice()]), Err(Damaged));
         assert!(Progress::replay(8, None, [note.as_slice()]).is_ok());
+    }
+
+    fn failed(text: &str) -> Reason {
+        Reason { status: Status::permanent(1, 1), ..reason(text) }
+    }
+
+    #[test]
+    fn what_the_sender_is_to_be_told_outlives_attempts_and_crashes() {
+        let mut first = Reports::default();
+        first.add(3, Action::Failed, failed("unknown"));
+        first.add(1, Action::Relayed, Reason { status: Status::success(0, 0), ..reason("250 Ok") });
+        let mut outcomes = Vec::new();
+        first.write(usize::MAX, |note| outcomes.push(note.to_vec()));
+        let notes = outcomes.iter().map(Vec::as_slice);
+        let mut progress = Progress::replay(5, None, notes).expect("a note of ours");
+        assert_eq!(progress.remaining().collect::<Vec<_>>(), [0, 2, 4]);
+
+        progress.put_off(reason("later"), [0, 2, 4]);
+        progress.tell_delay();
+        let mut retry = Vec::new();
+        progress.write_retry(9, usize::MAX, &mut retry);
+        let mut second = Reports::default();
+        second.add(0, Action::Failed, failed("mailbox gone"));
+        // A recipient has one end: what is said later of one that failed does not count.
+        second.add(3, Action::Failed, failed("said twice"));
+        let mut outcomes = Vec::new();
+        second.write(usize::MAX, |note| outcomes.push(note.to_vec()));
+        let notes = outcomes.iter().map(Vec::as_slice);
+        let mut progress = Progress::replay(5, Some(&retry), notes).expect("notes of ours");
+        assert!(progress.delay_told());
+        let told = |progress: &Progress| -> Vec<(u32, Action, String)> {
+            let all = progress.reports().iter();
+            all.map(|(index, action, reason)| (index, action, reason.text.clone())).collect()
+        };
+        let expected = [
+            (3, Action::Failed, "unknown"),
+            (1, Action::Relayed, "250 Ok"),
+            (0, Action::Failed, "mailbox gone"),
+        ];
+        assert_eq!(told(&progress), expected.map(|(index, action, text)| (index, action, text.to_owned())));
+        assert_eq!((progress.reports().failures(), progress.reports().confirmations()), (2, 1));
+
+        progress.confirmations_told();
+        progress.failures_told();
+        let mut retry = Vec::new();
+        progress.write_retry(9, usize::MAX, &mut retry);
+        let progress = Progress::replay(5, Some(&retry), []).expect("a note of ours");
+        assert!(progress.reports().is_empty());
+        assert_eq!(progress.remaining().collect::<Vec<_>>(), [2, 4]);
+    }
+
+    #[test]
+    fn failures_are_kept_when_their_reasons_are_too_many() {
+        let mut reports = Reports::default();
+        for index in 0..5000 {
+            reports.add(index, Action::Failed, failed(&format!("{index} {}", "x".repeat(500))));
+        }
+        let mut progress = Progress::new(5000);
+        let mut notes = Vec::new();
+        reports.write(16 << 10, |note| notes.push(note.to_vec()));
+        assert!(notes.iter().all(|note| note.len() <= 16 << 10));
+        for note in &notes {
+            progress.apply_outcome(note).expect("a note of ours");
+        }
+        for bytes_max in [512 << 10, 16 << 10] {
+            let mut retry = Vec::new();
+            progress.write_retry(1, bytes_max, &mut retry);
+            assert!(retry.len() <= bytes_max, "{} bytes", retry.len());
+            let replayed = Progress::replay(5000, Some(&retry), []).expect("a note of ours");
+            assert_eq!(replayed.reports().failures(), 5000);
+            assert_eq!(replayed.remaining_count(), 0);
+        }
     }
 
     proptest! {
@@ -349,6 +441,11 @@ mod tests {
         assert!(note.len() <= 64 << 10 && note.len() > 60 << 10, "{}", note.len());
         let replayed = Progress::replay(1000, Some(&note), []).expect("a note of ours");
         assert_eq!(replayed.remaining_count(), 999);
-        assert!(replayed.reason(0).is_some() && replayed.reason(999).is_none());
+        assert!(replayed.reason(0).is_some_and(|reason| reason.text.starts_with("0 x")));
+        assert!(replayed.reason(100).is_none(), "it did not fit into the note");
+        assert!(
+            replayed.reason(999).is_some_and(|reason| !reason.text.starts_with("999")),
+            "nor into memory"
+        );
     }
 }

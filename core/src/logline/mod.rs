@@ -384,17 +384,19 @@ impl LogLines {
         out.extend_from_slice(b", returned to sender\n");
     }
 
-    /// `QID: sender non-delivery notification: QID2`.
-    pub fn bounce_notification(
+    /// `QID: WHAT: QID2`; what is `sender non-delivery notification`, `postmaster delay notification` or their like.
+    pub fn notification(
         &mut self,
         out: &mut Vec<u8>,
         now_s: i64,
         number: u64,
         queue_id: &str,
+        what: &str,
         notice: &str,
     ) {
         self.head_of(out, now_s, "bounce", number, queue_id);
-        out.extend_from_slice(b"sender non-delivery notification: ");
+        append_printable(out, what.as_bytes());
+        out.extend_from_slice(b": ");
         append_printable(out, notice.as_bytes());
         out.push(b'\n');
     }

@@ -2,17 +2,20 @@
 
 use std::rc::Rc;
 
-use ringpost_core::dsn::{Class, Status};
-use ringpost_core::envelope::Reason;
+use ringpost_core::dsn::{Action, Class, Status};
+use ringpost_core::envelope::{EnvelopeFields, Reason};
 use ringpost_core::logline::{self, Delays, Peer, Relay};
 use ringpost_core::qmgr::{Delivery, SiteHandle};
-use ringpost_core::smtp::{Failure, MailRequest, PeerName, RecipientResult, ResultKind};
+use ringpost_core::smtp::{EhloKeywords, Failure, MailRequest, PeerName, RecipientResult, ResultKind};
+use ringpost_core::verp::{VerpDelimiters, verp_sender};
+use ringpost_spool::LoadError;
 
-use crate::message::{ActiveMessage, FailedRecipient};
+use crate::message::ActiveMessage;
 use crate::qmgr::DeliveryEnd;
 use crate::shard::Shard;
 use crate::smtp::connection::{Connection, MailEnd, mail_recipients};
 use crate::smtp::route;
+use crate::trace;
 
 /// Delivers over the kept connection, else over fresh ones to the site's servers in order. Leaves in `connection`
 /// what can carry another mail.
@@ -46,6 +49,8 @@ struct ServerLine<'a> {
     port: u16,
     number: u32,
     conn_use: u32,
+    /// It offers DSN and was given NOTIFY: it reports deliveries itself.
+    reports: bool,
 }
 
 impl<'a> ServerLine<'a> {
@@ -57,6 +62,7 @@ impl<'a> ServerLine<'a> {
             port: peer.port,
             number: connection.number,
             conn_use: connection.session.mails_begun(),
+            reports: connection.session.offers().has(EhloKeywords::DSN),
         }
     }
 }
@@ -121,8 +127,8 @@ impl<'a> Attempt<'a> {
                     let address = server.address.ip().to_string();
                     let port = server.address.port();
                     let number = self.shard.index as u32;
-                    let line =
-                        ServerLine { host: &server.host, address: &address, port, number, conn_use: 0 };
+                    let (host, conn_use, reports) = (server.host.as_str(), 0, false);
+                    let line = ServerLine { host, address: &address, port, number, conn_use, reports };
                     let greeted = failure.reply.is_some();
                     self.fail_all(&failure, greeted.then_some(line));
                 }
@@ -144,14 +150,10 @@ impl<'a> Attempt<'a> {
     async fn mail(&mut self, connection: &mut Connection) -> Result<bool, Unanswered> {
         let message = self.message.clone();
         let fields = message.envelope.fields();
-        let mail = MailRequest {
-            sender: fields.sender,
-            size: fields.content_bytes,
-            body: fields.body,
-            smtputf8: fields.smtputf8,
-            ret: fields.ret,
-            envid: fields.envid,
-        };
+        if let Some(delimiters) = fields.verp {
+            return self.mail_singly(connection, delimiters).await;
+        }
+        let mail = mail_request(&fields);
         let recipients = mail_recipients(&message.envelope, &self.open);
         let reused = connection.session.mails_begun() > 0;
         let end = connection.mail(self.shard, &mail, &recipients, &message.content).await;
@@ -160,14 +162,7 @@ impl<'a> Attempt<'a> {
             MailEnd::Broken => {}
             MailEnd::Finished => self.transaction_completed = true,
             MailEnd::ContentUnreadable(error) => {
-                let failure = Failure {
-                    kind: ResultKind::Deferred,
-                    status: Status::persistent(3, 0),
-                    text: format!("queue file read error: {error}"),
-                    reply: None,
-                    trouble: false,
-                };
-                self.fail_all(&failure, None);
+                self.fail_all(&unreadable(error), None);
                 return Ok(false);
             }
         }
@@ -179,6 +174,52 @@ impl<'a> Attempt<'a> {
             self.take_result(recipient, &result, Some(server));
         }
         Ok(matches!(end, MailEnd::Finished))
+    }
+
+    /// VERP mail: a transaction for each open recipient, from a return path of its own. True when the connection can
+    /// carry another mail.
+    async fn mail_singly(
+        &mut self,
+        connection: &mut Connection,
+        delimiters: VerpDelimiters,
+    ) -> Result<bool, Unanswered> {
+        let message = self.message.clone();
+        let fields = message.envelope.fields();
+        let recipients = mail_recipients(&message.envelope, &self.open);
+        let kept = connection.session.mails_begun() > 0;
+        let open = std::mem::take(&mut self.open);
+        self.put_off.clear();
+        for (place, &index) in open.iter().enumerate() {
+            let recipient = &recipients[place];
+            let sender = verp_sender(fields.sender, recipient.address, delimiters);
+            let mail = MailRequest { sender: &sender, ..mail_request(&fields) };
+            let one = std::slice::from_ref(recipient);
+            let failure = match connection.mail(self.shard, &mail, one, &message.content).await {
+                MailEnd::Broken if kept && connection.session.is_unanswered() => {
+                    // Those that were put off before have a place in the next connection, too.
+                    self.put_off.clear();
+                    self.open.extend_from_slice(&open[place..]);
+                    return Err(Unanswered);
+                }
+                MailEnd::Finished => {
+                    self.transaction_completed = true;
+                    None
+                }
+                MailEnd::Broken => connection.session.failure().cloned(),
+                MailEnd::ContentUnreadable(error) => Some(unreadable(&error)),
+            };
+            let server = ServerLine::of(connection);
+            let Some(failure) = failure else {
+                let result = connection.session.result(0).expect("a mail that is over has its results");
+                self.take_result(index, &result, Some(server));
+                continue;
+            };
+            for &index in &open[place..] {
+                self.take_result(index, &failure.result(), Some(server));
+            }
+            return Ok(false);
+        }
+        Ok(true)
     }
 
     /// All open recipients share one failure, which came before any mail.
@@ -196,11 +237,21 @@ impl<'a> Attempt<'a> {
         match result.kind {
             ResultKind::Sent => {
                 self.log(recipient, logline::Status::Sent, result.status, result.text, server);
-                self.end.sent.push(recipient);
+                let reports = server.is_some_and(|server| server.reports);
+                if trace::is_wanted(self.shard, &self.message, recipient, reports) {
+                    let mut reason = result.reason(remote_mta);
+                    if let Some(line) = server {
+                        let ServerLine { host, address, port, .. } = line;
+                        reason.text = format!("delivery via {host}[{address}]:{port}: {}", reason.text);
+                    }
+                    self.end.reports.add(recipient, Action::Relayed, reason);
+                } else {
+                    self.end.sent.push(recipient);
+                }
             }
             ResultKind::Bounced => {
                 self.log(recipient, logline::Status::Bounced, result.status, result.text, server);
-                self.end.bounced.push(FailedRecipient { recipient, reason: result.reason(remote_mta) });
+                self.end.reports.add(recipient, Action::Failed, result.reason(remote_mta));
             }
             ResultKind::Deferred => {
                 if result.trouble {
@@ -237,6 +288,7 @@ impl<'a> Attempt<'a> {
                 port: peer.port,
                 number: *number,
                 conn_use: *conn_use,
+                reports: false,
             });
             self.log(recipient, logline::Status::Deferred, reason.status, &reason.text, line);
             self.end.deferred.push((recipient, reason));
@@ -284,5 +336,28 @@ impl<'a> Attempt<'a> {
             text: text.as_bytes(),
         };
         self.shard.log.write(|lines, out, now_s| lines.delivery(out, now_s, &line));
+    }
+}
+
+/// One transaction for all recipients of a message.
+fn mail_request<'a>(fields: &EnvelopeFields<'a>) -> MailRequest<'a> {
+    MailRequest {
+        sender: fields.sender,
+        size: fields.content_bytes,
+        body: fields.body,
+        smtputf8: fields.smtputf8,
+        ret: fields.ret,
+        envid: fields.envid,
+    }
+}
+
+/// The spool could not give the content.
+fn unreadable(error: &LoadError) -> Failure {
+    Failure {
+        kind: ResultKind::Deferred,
+        status: Status::persistent(3, 0),
+        text: format!("queue file read error: {error}"),
+        reply: None,
+        trouble: false,
     }
 }

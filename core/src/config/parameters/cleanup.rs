@@ -3,7 +3,7 @@
 use crate::config::parameter::{Weakens, parameters};
 
 parameters! {
-    SECOND_BOUNCE_NOTICE_RECIPIENT "2bounce_notice_recipient" Text = "postmaster", Refused { reason: "notices to the postmaster are not served yet", weakens: Weakens::Never },
+    SECOND_BOUNCE_NOTICE_RECIPIENT "2bounce_notice_recipient" Text = "postmaster", Honoured("bounce"),
         "Who gets mail that could be neither delivered nor returned.";
     ALLOW_PERCENT_HACK "allow_percent_hack" Bool = "yes", Refused { reason: "addresses are not rewritten yet", weakens: Weakens::Never },
         "Whether user%domain becomes user@domain.";
@@ -21,11 +21,11 @@ parameters! {
         "Tables of patterns for lines of bodies.";
     BODY_CHECKS_SIZE_LIMIT "body_checks_size_limit" Size = "51200", WithoutEffect("content is not checked yet"),
         "How much of each part the patterns for bodies see.";
-    BOUNCE_NOTICE_RECIPIENT "bounce_notice_recipient" Text = "postmaster", Refused { reason: "notices to the postmaster are not served yet", weakens: Weakens::Never },
+    BOUNCE_NOTICE_RECIPIENT "bounce_notice_recipient" Text = "postmaster", Honoured("bounce"),
         "Who gets copies of bounces.";
     BOUNCE_SIZE_LIMIT "bounce_size_limit" Size = "50000", Honoured("bounce"),
         "How much of a message a bounce returns.";
-    BOUNCE_TEMPLATE_FILE "bounce_template_file" Text = "", Refused { reason: "bounces have one text", weakens: Weakens::Never },
+    BOUNCE_TEMPLATE_FILE "bounce_template_file" Text = "", Honoured("bounce, defer, trace"),
         "A file with the texts of bounces.";
     CANONICAL_CLASSES "canonical_classes" List = "envelope_sender, envelope_recipient, header_sender, header_recipient", WithoutEffect("tables of addresses are not served yet"),
         "Which addresses canonical_maps change.";
@@ -33,7 +33,7 @@ parameters! {
         "Tables that change addresses in headers and envelopes.";
     CLEANUP_REPLACE_STRAY_CR_LF "cleanup_replace_stray_cr_lf" Bool = "yes", WithoutEffect("stray CRs always become spaces"),
         "Whether a stray carriage return or line feed in content becomes a space.";
-    CONFIRM_DELAY_CLEARED "confirm_delay_cleared" Bool = "no", Refused { reason: "delay notices are not served yet", weakens: Weakens::Never },
+    CONFIRM_DELAY_CLEARED "confirm_delay_cleared" Bool = "no", Honoured("trace"),
         "Whether a sender who was told of a delay is told of the delivery.";
     CONTENT_FILTER "content_filter" Text = "", Refused { reason: "content filters are not served yet", weakens: Weakens::Always },
         "The transport and next hop through which all mail is filtered after it was queued.";
@@ -41,17 +41,17 @@ parameters! {
         "The next hop of a filter that names none.";
     DEFAULT_VERP_DELIMITERS "default_verp_delimiters" Text = "+=", Honoured("smtpd"),
         "The characters in variable envelope return paths.";
-    DELAY_NOTICE_RECIPIENT "delay_notice_recipient" Text = "postmaster", Refused { reason: "notices to the postmaster are not served yet", weakens: Weakens::Never },
+    DELAY_NOTICE_RECIPIENT "delay_notice_recipient" Text = "postmaster", Honoured("defer"),
         "Who gets copies of delay notices.";
-    DELAY_WARNING_TIME "delay_warning_time" Time(Hours) = "0h", Refused { reason: "delay notices are not served yet", weakens: Weakens::Never },
+    DELAY_WARNING_TIME "delay_warning_time" Time(Hours) = "0h", Honoured("defer"),
         "The age at which a sender is told that a message is late.";
     DETECT_8BIT_ENCODING_HEADER "detect_8bit_encoding_header" Bool = "yes", WithoutEffect("content is not converted"),
         "Whether Content-Transfer-Encoding is looked for.";
     DISABLE_MIME_INPUT_PROCESSING "disable_mime_input_processing" Bool = "no", WithoutEffect("MIME is not processed on reception"),
         "Whether MIME is left alone on reception.";
-    DISABLE_VERP_BOUNCES "disable_verp_bounces" Bool = "no", WithoutEffect("variable return paths are not served yet"),
+    DISABLE_VERP_BOUNCES "disable_verp_bounces" Bool = "no", Honoured("bounce"),
         "Whether a bounce goes out once for each recipient with a variable return path.";
-    DOUBLE_BOUNCE_SENDER "double_bounce_sender" Text = "double-bounce", WithoutEffect("nothing is sent in its name yet"),
+    DOUBLE_BOUNCE_SENDER "double_bounce_sender" Text = "double-bounce", Honoured("bounce, defer, qmgr"),
         "The local part of the sender of mail that must never bounce.";
     DUPLICATE_FILTER_LIMIT "duplicate_filter_limit" Int = "1000", Refused { reason: "1000 recipients are compared, whatever the limit", weakens: Weakens::Never },
         "The most recipients among which duplicates are looked for.";
@@ -61,7 +61,7 @@ parameters! {
         "Whether the original recipient is kept beside the rewritten one.";
     ENABLE_THREADED_BOUNCES "enable_threaded_bounces" Bool = "no", Refused { reason: "bounces bear no References header", weakens: Weakens::Never },
         "Whether bounces refer to the message that they return.";
-    ERROR_NOTICE_RECIPIENT "error_notice_recipient" Text = "postmaster", Refused { reason: "notices to the postmaster are not served yet", weakens: Weakens::Never },
+    ERROR_NOTICE_RECIPIENT "error_notice_recipient" Text = "postmaster", Refused { reason: "no transcripts of sessions are sent to the postmaster yet", weakens: Weakens::Never },
         "Who is told of errors.";
     HEADER_ADDRESS_TOKEN_LIMIT "header_address_token_limit" Int = "10240", WithoutEffect("addresses in headers are not rewritten yet"),
         "The most tokens of an address header that are looked at.";
@@ -135,7 +135,7 @@ parameters! {
         "Tables of patterns for headers of attached messages.";
     NON_SMTPD_MILTERS "non_smtpd_milters" List = "", Refused { reason: "milters are not served yet", weakens: Weakens::Always },
         "Milters for mail that does not come by SMTP.";
-    NOTIFY_CLASSES "notify_classes" List = "resource, software", Refused { reason: "notices to the postmaster are not served yet", weakens: Weakens::Never },
+    NOTIFY_CLASSES "notify_classes" List = "resource, software", Honoured("bounce and defer: classes bounce, 2bounce and delay; for the others, transcripts of sessions, nothing is sent yet"),
         "Troubles that the postmaster is told of.";
     PROPAGATE_UNMATCHED_EXTENSIONS "propagate_unmatched_extensions" List = "canonical, virtual", WithoutEffect("addresses are not extended yet"),
         "Tables to whose results an address extension is carried over.";
