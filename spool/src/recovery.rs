@@ -24,11 +24,15 @@ use crate::{
         BLOCK_BYTES, ENTRY_CHUNKED, Entry, FRAMES_START, Location, Phase, Purpose, Segment, SegmentHeader,
         Trailer, entry_id, segment_name, segment_number,
     },
+    signal,
     spool::Inner,
 };
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use std::{io, rc::Rc};
+
+/// Messages in chunks whose records are read at a time: what keeps a disk busy, in little memory.
+const READS_AT_ONCE: usize = 64;
 
 /// A log segment as the first pass found it.
 struct Found<F> {
@@ -256,8 +260,9 @@ impl<D: Disk> Inner<D> {
                 .map(|known| (state.index.id_of(known), known.message, known.length()))
                 .collect()
         };
-        for (id, message, length) in chunked {
-            self.recover_chunks(id, message, length).await?;
+        for group in chunked.chunks(READS_AT_ONCE) {
+            let reading = group.iter().map(|&(id, message, length)| self.recover_chunks(id, message, length));
+            signal::join_all(reading).await.into_iter().collect::<Result<(), _>>()?;
         }
         let empty: Vec<_> = {
             let mut state = self.state.borrow_mut();
