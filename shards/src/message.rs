@@ -91,7 +91,7 @@ impl ActiveMessage {
             progress: RefCell::new(progress),
             active_at_us: Cell::new(0),
             unread: Cell::default(),
-            force_expired: Cell::new(false),
+            force_expired: Cell::new(loaded.force_expired),
         })
     }
 

@@ -169,6 +169,20 @@ pub fn state(shard: &Shard, id: QueuedId) -> Option<MessageState> {
     shard.qmgr.scheduler.borrow().state(id)
 }
 
+/// `postsuper -e`: the message is returned to its sender at the end of its next attempt, or of the one that runs. False:
+/// it is not known, or corrupt.
+pub fn force_expire(shard: &Rc<Shard>, id: MessageId) -> bool {
+    let queued_id = QueuedId(id.bits());
+    if !shard.qmgr.scheduler.borrow_mut().force_expire(queued_id, now_ms(shard)) {
+        return false;
+    }
+    if let Some(message) = shard.qmgr.messages.borrow().get(&queued_id.0) {
+        message.force_expired.set(true);
+    }
+    shard.spool.force_expire(id);
+    true
+}
+
 /// Carries out what the scheduler wants done. Actions may lead to further events; those are taken up by the same loop.
 fn pump(shard: &Rc<Shard>) {
     if shard.qmgr.pumping.replace(true) {
