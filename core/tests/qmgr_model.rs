@@ -84,6 +84,7 @@ struct Model {
     rated_closed_until_ms: u64,
     next_id: u64,
     finished: u64,
+    refills: u64,
     dead_site_recovers: bool,
     clock_stepped_back: bool,
 }
@@ -135,6 +136,7 @@ impl Model {
             rated_closed_until_ms: 0,
             next_id: 1,
             finished: 0,
+            refills: 0,
             dead_site_recovers: false,
             clock_stepped_back: false,
         }
@@ -212,6 +214,7 @@ impl Model {
     fn answer_refill(&mut self) {
         let Some((id, recipients_max)) = self.refilling.pop_front() else { return };
         assert!(recipients_max > 0);
+        self.refills += 1;
         let plan = self.read(id, recipients_max);
         let read = Refilled { deferred: 0, unread: self.messages[&id].unread() };
         self.scheduler.refilled(MessageId(id), read, &plan, self.now_ms);
@@ -502,7 +505,7 @@ fn no_history_loses_a_message_or_breaks_a_limit() {
                 model.step();
             }
             model.drain();
-            assert!(model.finished > 100);
+            assert!(model.finished > 100 && model.refills > 100, "{} {}", model.finished, model.refills);
         });
         assert!(history.is_ok(), "seed {seed}: run the loop for it alone");
     }

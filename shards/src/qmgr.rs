@@ -347,6 +347,7 @@ fn read_recipients(shard: &Rc<Shard>, message: &ActiveMessage, recipients_max: u
             Destination::Unavailable => unresolved.push(index),
         }
     }
+    assert_eq!(unread.count, left, "nothing finishes a recipient that has not been handed to the scheduler");
     message.unread.set(unread);
     if !unresolved.is_empty() {
         put_off(shard, message, &unresolved, Status::persistent(3, 0), "mail transport unavailable");

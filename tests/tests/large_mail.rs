@@ -84,6 +84,40 @@ fn mail_for_one_overtakes_mail_for_five_thousand_which_all_of_them_get_once() {
 }
 
 #[test]
+fn recipients_that_a_server_puts_off_are_tried_again_batch_by_batch() {
+    const RECIPIENTS: usize = 600;
+    let setup = EngineSetup::new("put-off-by-batches")
+        .parameter("minimal_backoff_time", "1s")
+        .parameter("queue_run_delay", "1s")
+        .parameter("qmgr_message_recipient_limit", "60")
+        .parameter("default_extra_recipient_limit", "30");
+    let met = Mutex::new(BTreeSet::new());
+    let sink = Sink::scripted(setup.sink_address(), move |stage| match stage {
+        Stage::Rcpt(address) if address.starts_with('7') => {
+            let mut met = met.lock().unwrap_or_else(PoisonError::into_inner);
+            if met.insert((*address).to_owned()) { Answer::say("450 4.2.0 Not yet") } else { Answer::Usual }
+        }
+        _ => Answer::Usual,
+    });
+    let engine = setup.start();
+    let mut client = engine.client();
+    let addresses: Vec<String> =
+        (0..RECIPIENTS).map(|number| format!("{}-{number}@sink.test", number % 9)).collect();
+    let recipients: Vec<&str> = addresses.iter().map(String::as_str).collect();
+    client.message("list@client.test", &recipients, &message_content("large", 2000));
+    client.quit();
+    engine.wait_for_log("removed", removed);
+    let taken = sink.messages();
+    let got: Vec<&str> =
+        taken.iter().flat_map(|message| message.recipients.iter().map(String::as_str)).collect();
+    assert_eq!(got.len(), RECIPIENTS, "somebody got it twice or not at all");
+    assert_eq!(got.into_iter().collect::<BTreeSet<_>>().len(), RECIPIENTS);
+    let put_off = engine.log().iter().filter(|line| line.text.contains("status=deferred")).count();
+    assert_eq!(put_off, (0..RECIPIENTS).filter(|number| number % 9 == 7).count());
+    engine.stop();
+}
+
+#[test]
 fn mail_of_a_deferred_transport_is_not_tried() {
     let setup = EngineSetup::new("defer-transports").parameter("defer_transports", "lmtp, smtp");
     let sink = Sink::willing(setup.sink_address());
