@@ -32,6 +32,12 @@ fn setting(text: &str) -> Result<(String, String), String> {
 }
 
 impl ConfigurationArguments {
+    /// The configuration of a directory, or of the one that `MAIL_CONFIG` names, or the built-in one.
+    pub fn of(directory: Option<PathBuf>) -> ConfigurationArguments {
+        let directory = directory.or_else(|| std::env::var_os("MAIL_CONFIG").map(PathBuf::from));
+        ConfigurationArguments { directory, settings: Vec::new() }
+    }
+
     /// Where the configuration comes from, for the log.
     pub fn origin(&self) -> String {
         self.directory.as_ref().map_or("(built in)".to_owned(), |directory| directory.display().to_string())

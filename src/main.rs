@@ -1,12 +1,23 @@
-//! `ringpost`: the multi-call binary. Dispatches on its first word; exit codes are those of sysexits.
+//! `ringpost`: the multi-call binary. Dispatches on the name that it was called by, or on its first word; exit codes
+//! are those of sysexits, and Postfix's for Postfix's commands.
 
 mod check;
 mod configuration;
 mod host;
+mod install_links;
+mod postcat;
+mod postkick;
+mod postqueue;
+mod postsuper;
+mod qshape;
+mod queue_command;
 mod serve;
 
+use std::ffi::OsString;
 use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use ringpost_shards::failure::Failure;
@@ -19,9 +30,45 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// EX_USAGE: the command line.
 const EX_USAGE: u8 = 64;
 
+/// How long Postfix's commands wait after a fatal error, so that a script that tries again and again does little harm.
+const FATAL_PAUSE: Duration = Duration::from_secs(1);
+
+/// A command with options of its own, under the name that it is linked by.
+struct NamedCommand {
+    name: &'static str,
+    run: fn(Vec<OsString>) -> Result<(), Failure>,
+    /// One of Postfix's: there may be a link of this name.
+    linked: bool,
+}
+
+const fn postfix_command(name: &'static str, run: fn(Vec<OsString>) -> Result<(), Failure>) -> NamedCommand {
+    NamedCommand { name, run, linked: true }
+}
+
+const NAMED_COMMANDS: [NamedCommand; 7] = [
+    postfix_command("postqueue", postqueue::run),
+    postfix_command("mailq", postqueue::run_mailq),
+    postfix_command("postsuper", postsuper::run),
+    postfix_command("postcat", postcat::run),
+    postfix_command("postkick", postkick::run),
+    NamedCommand { name: "qshape", run: qshape::run, linked: true },
+    NamedCommand { name: "install-links", run: install_links::run, linked: false },
+];
+
+/// The queue commands, for the help text.
+const MORE_COMMANDS: &str = "\
+Queue commands, also under links of these names:
+  postqueue      List or flush the queue: -p, -j, -f, -i ID, -s SITE
+  mailq          The same as postqueue -p
+  postsuper      Change queued mail: -d, -h, -H, -r with an ID, - or ALL
+  postcat        Show a queued message: -q ID
+  postkick       Wake the queue manager: public qmgr FADI
+  qshape         Count queued messages by age and destination
+  install-links  Make those links in a directory";
+
 /// A mail transfer agent for those who send a great deal of mail
 #[derive(Parser)]
-#[command(name = "ringpost", version)]
+#[command(name = "ringpost", version, after_help = MORE_COMMANDS)]
 struct CommandLine {
     #[command(subcommand)]
     command: Command,
@@ -36,6 +83,35 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    let mut words: Vec<OsString> = std::env::args_os().collect();
+    let own_name = words.first().map(|word| Path::new(word).file_name().unwrap_or_default().to_owned());
+    if let Some(command) = own_name.and_then(|name| named(&name, true)) {
+        words.remove(0);
+        return run_named(command, words);
+    }
+    if let Some(command) = words.get(1).and_then(|name| named(name, false)) {
+        words.drain(..2);
+        return run_named(command, words);
+    }
+    run_own()
+}
+
+fn named(name: &std::ffi::OsStr, as_link: bool) -> Option<&'static NamedCommand> {
+    NAMED_COMMANDS.iter().find(|command| *command.name == *name && (command.linked || !as_link))
+}
+
+fn run_named(command: &NamedCommand, words: Vec<OsString>) -> ExitCode {
+    match (command.run)(words) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            let code = report(command.name, &failure);
+            std::thread::sleep(FATAL_PAUSE);
+            code
+        }
+    }
+}
+
+fn run_own() -> ExitCode {
     let line = match CommandLine::try_parse() {
         Ok(line) => line,
         Err(error) => {
@@ -50,15 +126,15 @@ fn main() -> ExitCode {
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => report(&failure),
+        Err(failure) => report("ringpost", &failure),
     }
 }
 
-fn report(failure: &Failure) -> ExitCode {
+fn report(name: &str, failure: &Failure) -> ExitCode {
     let mut standard_error = std::io::stderr().lock();
     for line in failure.message.lines() {
         // Without standard error the exit code says it.
-        let _ = writeln!(standard_error, "ringpost: fatal: {line}");
+        let _ = writeln!(standard_error, "{name}: fatal: {line}");
     }
     failure.code.into()
 }

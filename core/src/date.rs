@@ -130,6 +130,17 @@ pub fn append_rfc5322(out: &mut Vec<u8>, unix_seconds: i64, zone: &Zone) {
     }
 }
 
+/// Appends the form of C's `asctime` without its line end, e.g. `Wed Nov 15 06:13:20 2023`.
+pub fn append_asctime(out: &mut Vec<u8>, unix_seconds: i64, zone: &Zone) {
+    let civil = Civil::at(unix_seconds, zone);
+    out.extend_from_slice(DAY_NAMES[usize::from(civil.weekday)]);
+    out.push(b' ');
+    out.extend_from_slice(&syslog_text(unix_seconds, zone));
+    out.push(b' ');
+    out.extend_from_slice(&two_digits((civil.year / 100) as u8));
+    out.extend_from_slice(&two_digits((civil.year % 100) as u8));
+}
+
 /// Bytes of the syslog form.
 pub const SYSLOG_BYTES: usize = 15;
 

@@ -6,6 +6,7 @@ pub mod anvil;
 pub mod cleanup;
 pub mod config;
 pub mod content;
+pub mod control;
 pub mod date;
 pub mod dns;
 pub mod domain_list;

@@ -31,6 +31,7 @@
 //!   .hold(id, now_ms) .release(id, now_ms) .delete(id, now_ms) -> bool   (false: no such message)
 //!   .force_expire(id, now_ms) -> bool
 //!   .flush(now_ms)    .flush_message(id, now_ms) -> bool    .forget_dead_sites(now_ms)
+//!   .walk(from, entries_max, each) -> Option<u32>     (entries of the table of messages)
 //!   .state(id) -> Option<MessageState>                .figures() -> QmgrFigures
 //! ```
 //!
@@ -53,6 +54,7 @@ mod site_table;
 pub mod slots;
 mod timeline;
 mod transport;
+mod walk;
 mod wheel;
 mod window;
 

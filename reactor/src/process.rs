@@ -1,7 +1,9 @@
-//! What the process needs of the system before its reactors start.
+//! What the process needs of the system besides its reactors: limits, and who is at the other end of a Unix socket.
 
 use std::io;
+use std::os::unix::net::UnixStream;
 
+use nix::unistd::{Uid, User};
 use rustix::process::{Resource, getrlimit, setrlimit};
 
 /// Raises the number of files that may be open to the hard limit: every connection is one.
@@ -12,4 +14,32 @@ pub fn raise_open_files() -> io::Result<()> {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     setrlimit(Resource::Nofile, limit).map_err(io::Error::from)
+}
+
+/// Who connected to a Unix socket, as the kernel noted it at that moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeerCredentials {
+    /// The process.
+    pub pid: u32,
+    /// Its effective user.
+    pub uid: u32,
+}
+
+/// Who is at the other end (`SO_PEERCRED`).
+///
+/// # Errors
+/// The system's refusal.
+pub fn peer_credentials(stream: &UnixStream) -> io::Result<PeerCredentials> {
+    let peer = rustix::net::sockopt::socket_peercred(stream)?;
+    Ok(PeerCredentials { pid: peer.pid.as_raw_nonzero().get().unsigned_abs(), uid: peer.uid.as_raw() })
+}
+
+/// The effective user of this process.
+pub fn effective_uid() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
+/// The name of a user; `None` if the system knows none. **Blocks** for as long as the name service takes.
+pub fn user_name(uid: u32) -> Option<String> {
+    User::from_uid(Uid::from_raw(uid)).ok().flatten().map(|user| user.name)
 }

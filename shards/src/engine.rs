@@ -15,10 +15,10 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use ringpost_core::config::Config;
-use ringpost_reactor::ring::{self, Full};
 use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 
+use crate::control::{self, Switchboard};
 use crate::counters::ShardFigures;
 use crate::failure::Failure;
 use crate::mesh::{self, Control, Loads};
@@ -50,7 +50,7 @@ pub fn serve(config: &Config, origin: &str) -> Result<(), Failure> {
 
 struct Engine {
     settings: Arc<Settings>,
-    controls: Vec<ring::Sender<Control>>,
+    switchboard: Arc<Switchboard>,
     threads: Vec<JoinHandle<ShardFigures>>,
 }
 
@@ -60,9 +60,10 @@ impl Engine {
         let shards = settings.shards;
         let loads = Loads::new(shards);
         let (started, reports) = sync_channel(shards);
-        let mut engine = Engine { settings, controls: Vec::new(), threads: Vec::new() };
-        for (index, (ends, control)) in mesh::rings(shards).into_iter().enumerate() {
-            engine.controls.push(control);
+        let (ends, controls): (Vec<_>, Vec<_>) = mesh::rings(shards).into_iter().unzip();
+        let switchboard = Arc::new(Switchboard::new(controls));
+        let mut engine = Engine { settings, switchboard, threads: Vec::new() };
+        for (index, ends) in ends.into_iter().enumerate() {
             let parts = shard::Parts {
                 index,
                 settings: engine.settings.clone(),
@@ -78,7 +79,9 @@ impl Engine {
         }
         drop(started);
         wait_until_started(&reports, shards)?;
-        engine.tell_all(|| Control::Go);
+        engine.switchboard.tell_all(|| Control::Go);
+        control::start(engine.settings.clone(), engine.switchboard.clone())
+            .map_err(|error| Failure::os("cannot start the control thread", error))?;
         Ok(engine)
     }
 
@@ -97,7 +100,9 @@ impl Engine {
     }
 
     fn stop(mut self, signal: i32) -> Result<(), Failure> {
-        self.tell_all(|| Control::Drain { signal });
+        self.switchboard.stop();
+        control::close(&self.settings.queue_directory);
+        self.switchboard.tell_all(|| Control::Drain { signal });
         let mut figures = ShardFigures::default();
         for thread in std::mem::take(&mut self.threads) {
             let shard = thread.join().map_err(|_| Failure::software("a shard ended badly"))?;
@@ -109,11 +114,11 @@ impl Engine {
     }
 
     fn figures(&mut self) -> ShardFigures {
-        let (sender, receiver) = sync_channel(self.controls.len());
-        self.tell_all(|| Control::Figures(sender.clone()));
+        let (sender, receiver) = sync_channel(self.switchboard.shards());
+        self.switchboard.tell_all(|| Control::Figures(sender.clone()));
         drop(sender);
         let mut figures = ShardFigures::default();
-        for _ in 0..self.controls.len() {
+        for _ in 0..self.switchboard.shards() {
             match receiver.recv_timeout(FIGURES_WAIT) {
                 Ok(shard) => figures.add(&shard),
                 Err(_) => eprintln!("ringpost: warning: a shard did not tell its figures in time"),
@@ -127,20 +132,6 @@ impl Engine {
         let path = self.settings.queue_directory.join("figures.json");
         if let Err(error) = replace_file(&path, figures.to_json().as_bytes()) {
             eprintln!("ringpost: warning: cannot write {}: {error}", path.display());
-        }
-    }
-
-    /// Says it again until there is room: the shard drains its control ring every turn.
-    fn tell_all(&mut self, message: impl Fn() -> Control) {
-        for control in &mut self.controls {
-            let mut message = message();
-            while let Err(Full(again)) = control.try_send(message) {
-                if control.is_closed() {
-                    break;
-                }
-                message = again;
-                std::thread::sleep(Duration::from_millis(1));
-            }
         }
     }
 }

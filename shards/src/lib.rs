@@ -6,7 +6,7 @@
 //!   listener ► smtpd ► cleanup ► spool (commit) ► qmgr ► smtp ► servers
 //!                                     ▲              │
 //!                                     └── bounce, defer, trace (notices) ◄───┘
-//!   beside them: dns (resolver), log (mail log), counters, drain (the stop)
+//!   beside them: dns (resolver), log (mail log), counters, drain (the stop), control (the queue commands)
 //! ```
 //!
 //! `ringpost-core` decides, `ringpost-reactor` drives, `ringpost-spool` keeps; this crate joins them. Nothing here
@@ -15,6 +15,7 @@
 pub mod anvil;
 pub mod bounce;
 pub mod cleanup;
+pub mod control;
 pub mod counters;
 pub mod defer;
 pub mod dns;

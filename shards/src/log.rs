@@ -142,6 +142,11 @@ impl Log {
         }
     }
 
+    /// Writes what has gathered, for those who write more lines than a batch waits for.
+    pub async fn write_out(&self) {
+        self.write_batch().await;
+    }
+
     /// Writes what is left and syncs it.
     pub async fn close(&self) {
         self.write_batch().await;

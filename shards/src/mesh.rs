@@ -16,6 +16,7 @@ use ringpost_core::anvil::{ClientCounts, ClientNews, PeakReport};
 use ringpost_reactor::PassedStream;
 use ringpost_reactor::ring::{self, Full, Receiver, Sender};
 
+use crate::control::Ask;
 use crate::counters::ShardFigures;
 use crate::shard::Shard;
 use crate::{anvil, flush, smtpd};
@@ -23,7 +24,7 @@ use crate::{anvil, flush, smtpd};
 /// Messages that one ring between two shards holds. A hand-over burst larger than this stays on the accepting
 /// shard, so the figure only has to cover what arrives during one turn of the target.
 pub const MESH_RING_CAPACITY: usize = 1024;
-/// Control messages that wait for one shard: there is one control thread, and it waits for answers.
+/// Control messages that wait for one shard: those who send them wait for answers, and try again when it is full.
 pub const CONTROL_RING_CAPACITY: usize = 16;
 
 /// Everything one shard may say to another.
@@ -75,6 +76,8 @@ pub enum Control {
     },
     /// SIGUSR1: report the figures. The channel has room for one answer of every shard.
     Figures(SyncSender<ShardFigures>),
+    /// A control session wants to know or to change something; one answer comes back over the channel in it.
+    Ask(Box<Ask>),
 }
 
 /// Sessions open on each shard, one padded counter each: written by its shard, read by all when they accept.

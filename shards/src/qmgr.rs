@@ -36,6 +36,8 @@ use crate::{bounce, smtp};
 
 use self::ending::AttemptEnd;
 
+pub mod operator;
+
 /// How soon mail is looked at again after the spool could not be read.
 const SPOOL_TROUBLE_WAIT: Duration = Duration::from_secs(5);
 
@@ -45,6 +47,8 @@ pub struct Qmgr {
     messages: RefCell<HashMap<u64, Rc<ActiveMessage>, foldhash::fast::RandomState>>,
     /// Messages whose attempt is over but for its notice, which is being stored.
     notices_pending: RefCell<HashSet<u64, foldhash::fast::RandomState>>,
+    /// Messages that an operator has deleted or requeues, until the scheduler gives them back.
+    fates: RefCell<HashMap<u64, operator::Fate, foldhash::fast::RandomState>>,
     pumping: Cell<bool>,
     /// Told when the scheduler wants to be woken before [`Qmgr::sleeping_until_ms`].
     rescheduled: Notify,
@@ -60,6 +64,7 @@ impl Qmgr {
             scheduler: RefCell::new(Scheduler::new(settings, now_ms)),
             messages: RefCell::default(),
             notices_pending: RefCell::default(),
+            fates: RefCell::default(),
             pumping: Cell::new(false),
             rescheduled: Notify::new(),
             sleeping_until_ms: Cell::new(0),
@@ -184,7 +189,7 @@ pub fn force_expire(shard: &Rc<Shard>, id: MessageId) -> bool {
 }
 
 /// Carries out what the scheduler wants done. Actions may lead to further events; those are taken up by the same loop.
-fn pump(shard: &Rc<Shard>) {
+pub fn pump(shard: &Rc<Shard>) {
     if shard.qmgr.pumping.replace(true) {
         return;
     }
@@ -222,13 +227,11 @@ fn perform(shard: &Rc<Shard>, action: Action) {
         Action::WarnOfClog { site, messages, active } => warn_of_clog(shard, site, messages, active),
         // It could not be loaded: the spool's record of it holds, until the scheduler has it tried again.
         Action::Retry { id, .. } if !shard.qmgr.messages.borrow().contains_key(&id.0) => {}
+        Action::MessageDone { id } if operator::was_deleted(shard, id) => {}
         Action::MessageDone { id } => ending::end_attempt(shard, id, AttemptEnd::Done),
         Action::Retry { id, due_at_ms } => ending::end_attempt(shard, id, AttemptEnd::Retry { due_at_ms }),
         Action::Expire { id } => ending::end_attempt(shard, id, AttemptEnd::Expired),
-        Action::Held { id } => {
-            shard.qmgr.messages.borrow_mut().remove(&id.0);
-            shard.spool.hold(MessageId::from_bits(id.0));
-        }
+        Action::Held { id } => operator::held(shard, id),
     }
 }
 

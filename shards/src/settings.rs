@@ -12,8 +12,9 @@ use ringpost_core::access::{AccessFacts, AccessLists, SENDER_ADDRESS};
 use ringpost_core::address::Address;
 use ringpost_core::anvil::{ClientLimits, ClientPrefixes};
 use ringpost_core::cleanup::CleanupSettings;
-use ringpost_core::config::{Config, ServiceType, View, names};
+use ringpost_core::config::{Config, Name, ServiceType, View, names, types};
 use ringpost_core::content::BareNewline;
+use ringpost_core::control::UserList;
 use ringpost_core::dns::AddressPreference;
 use ringpost_core::domain_list::DomainList;
 use ringpost_core::envelope::RECIPIENTS_MAX;
@@ -237,6 +238,10 @@ pub struct Settings {
     pub fast_flush_domains: DomainList,
     /// `ringpost_drain_limit`.
     pub drain_limit: Duration,
+    /// `authorized_mailq_users`.
+    pub mailq_users: UserList,
+    /// `authorized_flush_users`.
+    pub flush_users: UserList,
     segment_bytes: u64,
     free_bytes_min: u64,
     reactor_trace: Option<PathBuf>,
@@ -298,6 +303,8 @@ impl Settings {
             anvil_status_update: view.time(names::ANVIL_STATUS_UPDATE_TIME).max(Duration::from_secs(1)),
             fast_flush_domains: view.domains(names::FAST_FLUSH_DOMAINS),
             drain_limit: view.time(names::RINGPOST_DRAIN_LIMIT),
+            mailq_users: users(&view, names::AUTHORIZED_MAILQ_USERS)?,
+            flush_users: users(&view, names::AUTHORIZED_FLUSH_USERS)?,
             segment_bytes: view.number(names::RINGPOST_SPOOL_SEGMENT_SIZE),
             free_bytes_min: view.number(names::QUEUE_MINFREE),
             reactor_trace: (!trace.is_empty()).then(|| trace.into()),
@@ -483,6 +490,10 @@ fn access(view: &View<'_>) -> AccessLists {
         relay_reject_code: view.number(names::RELAY_DOMAINS_REJECT_CODE) as u16,
         reject_code: view.number(names::REJECT_CODE) as u16,
     }
+}
+
+fn users(view: &View<'_>, name: Name<types::List>) -> Result<UserList, Failure> {
+    UserList::parse(&view.list(name)).map_err(|error| Failure::config(format!("{}: {error}", name.as_str())))
 }
 
 fn clamped(number: u64) -> u32 {

@@ -29,7 +29,7 @@ use crate::qmgr::Qmgr;
 use crate::settings::Settings;
 use crate::smtp::SmtpTransport;
 use crate::spool_disk::ShardSpool;
-use crate::{anvil, flush, listener, mesh, qmgr, spool_disk};
+use crate::{anvil, control, flush, listener, mesh, qmgr, spool_disk};
 
 /// Clients that the kernel holds for us between two turns; `net.core.somaxconn` bounds it too.
 const LISTEN_BACKLOG: u32 = 4096;
@@ -232,6 +232,7 @@ impl Ready {
                     // The asker may have given up waiting.
                     let _ = answer.send(shard.figures());
                 }
+                Some(Control::Ask(ask)) => control::answer(&shard, *ask),
                 Some(Control::Drain { signal }) => break signal,
                 None => break SIGTERM,
             }

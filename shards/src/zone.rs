@@ -37,7 +37,8 @@ impl Default for LocalZone {
     }
 }
 
-fn system_zone(unix_seconds: i64) -> Zone {
+/// The local zone as it was or will be at that time, seconds after 1970. UTC where the system names none.
+pub fn system_zone(unix_seconds: i64) -> Zone {
     let Ok(timestamp) = Timestamp::from_second(unix_seconds) else { return Zone::UTC };
     let zone = TimeZone::system();
     let info = zone.to_offset_info(timestamp);

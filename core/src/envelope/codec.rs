@@ -15,7 +15,7 @@ impl std::fmt::Display for Damaged {
 impl std::error::Error for Damaged {}
 
 /// Appends `value`, seven bits a byte, lowest first.
-pub(super) fn put_number(out: &mut Vec<u8>, mut value: u64) {
+pub(crate) fn put_number(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push(value as u8 | 0x80);
         value >>= 7;
@@ -24,7 +24,7 @@ pub(super) fn put_number(out: &mut Vec<u8>, mut value: u64) {
 }
 
 /// Appends a text, cut at a character boundary if it is longer than [`TEXT_BYTES_MAX`].
-pub(super) fn put_text(out: &mut Vec<u8>, text: &str) {
+pub(crate) fn put_text(out: &mut Vec<u8>, text: &str) {
     let text = &text[..floor_char_boundary(text, TEXT_BYTES_MAX)];
     put_number(out, text.len() as u64);
     out.extend_from_slice(text.as_bytes());
@@ -40,39 +40,39 @@ pub(crate) fn floor_char_boundary(text: &str, limit: usize) -> usize {
 
 /// A place in bytes that are being decoded.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Cursor<'a> {
+pub(crate) struct Cursor<'a> {
     bytes: &'a [u8],
     at: usize,
 }
 
 impl<'a> Cursor<'a> {
-    pub(super) fn new(bytes: &'a [u8], at: usize) -> Cursor<'a> {
+    pub(crate) fn new(bytes: &'a [u8], at: usize) -> Cursor<'a> {
         Cursor { bytes, at }
     }
 
-    pub(super) fn at(&self) -> usize {
+    pub(crate) fn at(&self) -> usize {
         self.at
     }
 
     /// Bytes that are left.
-    pub(super) fn left(&self) -> usize {
+    pub(crate) fn left(&self) -> usize {
         self.bytes.len() - self.at
     }
 
-    pub(super) fn byte(&mut self) -> Result<u8, Damaged> {
+    pub(crate) fn byte(&mut self) -> Result<u8, Damaged> {
         let byte = *self.bytes.get(self.at).ok_or(Damaged)?;
         self.at += 1;
         Ok(byte)
     }
 
-    pub(super) fn take(&mut self, count: usize) -> Result<&'a [u8], Damaged> {
+    pub(crate) fn take(&mut self, count: usize) -> Result<&'a [u8], Damaged> {
         let end = self.at.checked_add(count).ok_or(Damaged)?;
         let slice = self.bytes.get(self.at..end).ok_or(Damaged)?;
         self.at = end;
         Ok(slice)
     }
 
-    pub(super) fn number(&mut self) -> Result<u64, Damaged> {
+    pub(crate) fn number(&mut self) -> Result<u64, Damaged> {
         let mut value = 0u64;
         for shift in (0..64).step_by(7) {
             let byte = self.byte()?;
@@ -89,11 +89,11 @@ impl<'a> Cursor<'a> {
     }
 
     /// A number that may not exceed `most`.
-    pub(super) fn number_up_to(&mut self, most: u64) -> Result<u64, Damaged> {
+    pub(crate) fn number_up_to(&mut self, most: u64) -> Result<u64, Damaged> {
         self.number().and_then(|value| if value <= most { Ok(value) } else { Err(Damaged) })
     }
 
-    pub(super) fn text(&mut self) -> Result<&'a str, Damaged> {
+    pub(crate) fn text(&mut self) -> Result<&'a str, Damaged> {
         let length = self.number_up_to(TEXT_BYTES_MAX as u64)? as usize;
         std::str::from_utf8(self.take(length)?).map_err(|_| Damaged)
     }

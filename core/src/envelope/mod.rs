@@ -27,7 +27,7 @@
 //! status    = class:u8 subject detail
 //! ```
 
-mod codec;
+pub(crate) mod codec;
 mod format;
 mod note;
 mod progress;

@@ -6,6 +6,7 @@
 //! walked. Memory stays at the highest count there has been: 20 bytes an entry and 1 for its share of a bucket.
 
 use super::MessageId;
+use super::action::MessageState;
 
 /// Entries in one allocation, so that growth copies nothing.
 const CHUNK_ENTRIES: usize = 4096;
@@ -36,6 +37,20 @@ pub(super) enum Place {
     Hold = 5,
     /// Corrupt; in no list.
     Corrupt = 6,
+}
+
+impl Place {
+    /// The queue that the message is in; `None` for what is no message any more.
+    pub fn state(self) -> Option<MessageState> {
+        match self {
+            Place::Buried => None,
+            Place::Kept | Place::Incoming => Some(MessageState::Incoming),
+            Place::Active => Some(MessageState::Active),
+            Place::Deferred => Some(MessageState::Deferred),
+            Place::Hold => Some(MessageState::Hold),
+            Place::Corrupt => Some(MessageState::Corrupt),
+        }
+    }
 }
 
 const PLACES: [Place; 7] = [
@@ -102,6 +117,11 @@ impl Roster {
 
     pub fn count(&self, place: Place) -> usize {
         self.counts[place as usize]
+    }
+
+    /// One more than the largest index of an entry.
+    pub fn span(&self) -> u32 {
+        self.used
     }
 
     /// Bytes of memory that entries and buckets take.

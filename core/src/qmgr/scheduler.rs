@@ -240,14 +240,7 @@ impl Scheduler {
 
     /// The queue that a message is in; `None` for one that is not known (any more).
     pub fn state(&self, id: MessageId) -> Option<MessageState> {
-        self.roster.find(id).map(|index| match self.roster.place(index) {
-            Place::Kept | Place::Incoming => MessageState::Incoming,
-            Place::Active => MessageState::Active,
-            Place::Deferred => MessageState::Deferred,
-            Place::Hold => MessageState::Hold,
-            Place::Corrupt => MessageState::Corrupt,
-            Place::Buried => unreachable!("a buried entry is not found by its id"),
-        })
+        self.roster.find(id).and_then(|index| self.roster.place(index).state())
     }
 
     /// The levels of everything that is bounded here.

@@ -9,9 +9,8 @@ use std::rc::Rc;
 use ringpost_core::dsn::{Action, Status};
 use ringpost_core::envelope::{OutcomeKind, Reason, Reports, write_outcome};
 use ringpost_core::qmgr::MessageId as QueuedId;
-use ringpost_spool::MessageId;
 
-use super::{DeliveryEnd, now_ms, pump};
+use super::{DeliveryEnd, now_ms, operator, pump};
 use crate::message::{ActiveMessage, outcome_note, retry_note};
 use crate::shard::Shard;
 use crate::{bounce, defer, flush, notice, trace};
@@ -19,7 +18,7 @@ use crate::{bounce, defer, flush, notice, trace};
 /// How the scheduler ended an attempt.
 #[derive(Clone, Copy)]
 pub(super) enum AttemptEnd {
-    /// No recipient remains to be tried, or an operator deleted the message.
+    /// No recipient remains to be tried.
     Done,
     /// Recipients remain.
     Retry {
@@ -28,6 +27,8 @@ pub(super) enum AttemptEnd {
     },
     /// Recipients remain, and the message is too old.
     Expired,
+    /// Recipients remain, and an operator has put the message on hold.
+    Held,
 }
 
 /// Brings the message's progress up to date. Outcome records are written only while something of the message remains,
@@ -63,11 +64,8 @@ fn record_reports(shard: &Rc<Shard>, message: &ActiveMessage, reports: &Reports)
 
 /// Takes the end of an attempt from the scheduler.
 pub(super) fn end_attempt(shard: &Rc<Shard>, id: QueuedId, end: AttemptEnd) {
-    let Some(message) = shard.qmgr.messages.borrow_mut().remove(&id.0) else {
-        // An operator deleted it while it was not in memory.
-        shard.spool.remove(MessageId::from_bits(id.0));
-        return;
-    };
+    let message = shard.qmgr.messages.borrow_mut().remove(&id.0);
+    let Some(message) = message else { return never_looked_at(shard, id, end) };
     if let AttemptEnd::Expired = end {
         expire(shard, &message);
     }
@@ -78,6 +76,15 @@ pub(super) fn end_attempt(shard: &Rc<Shard>, id: QueuedId, end: AttemptEnd) {
         shard.handle.spawn(tell_and_settle(shard.clone(), message, end, due));
     } else {
         settle(shard, &message, end);
+    }
+}
+
+/// A message that could not be read, or was not to be read yet, has had no attempt: it stays as the spool has it.
+fn never_looked_at(shard: &Rc<Shard>, id: QueuedId, end: AttemptEnd) {
+    if let AttemptEnd::Done | AttemptEnd::Expired = end {
+        let now_ms = now_ms(shard);
+        let due_at_ms = now_ms + shard.settings.qmgr.minimal_backoff_ms;
+        shard.qmgr.scheduler.borrow_mut().recovered(id, due_at_ms, now_ms);
     }
 }
 
@@ -114,7 +121,7 @@ impl NoticesDue {
     fn of(shard: &Shard, message: &ActiveMessage, end: AttemptEnd) -> NoticesDue {
         let progress = message.progress.borrow();
         let reports = progress.reports();
-        let over = !matches!(end, AttemptEnd::Retry { .. });
+        let over = matches!(end, AttemptEnd::Done | AttemptEnd::Expired);
         // Nobody is told of what an operator took away.
         let deleted = matches!(end, AttemptEnd::Done) && progress.remaining_count() > 0;
         let early = shard.settings.notices.bounce_each_attempt
@@ -167,6 +174,10 @@ async fn tell_and_settle(shard: Rc<Shard>, message: Rc<ActiveMessage>, end: Atte
 fn settle(shard: &Rc<Shard>, message: &ActiveMessage, end: AttemptEnd) {
     match end {
         AttemptEnd::Retry { due_at_ms } => write_retry(shard, message, due_at_ms),
+        AttemptEnd::Held => {
+            write_retry(shard, message, now_ms(shard));
+            operator::held_and_settled(shard, QueuedId(message.id.bits()));
+        }
         AttemptEnd::Done | AttemptEnd::Expired => {
             flush::ended(shard, message);
             shard.spool.remove(message.id);
@@ -180,7 +191,7 @@ fn settle(shard: &Rc<Shard>, message: &ActiveMessage, end: AttemptEnd) {
 /// A notice could not be stored: the message stays, whatever the scheduler had decided.
 fn retry_later(shard: &Rc<Shard>, message: &ActiveMessage, end: AttemptEnd) {
     match end {
-        AttemptEnd::Retry { due_at_ms } => write_retry(shard, message, due_at_ms),
+        AttemptEnd::Retry { .. } | AttemptEnd::Held => settle(shard, message, end),
         AttemptEnd::Done | AttemptEnd::Expired => {
             let now_ms = now_ms(shard);
             let due_at_ms = now_ms + shard.settings.qmgr.minimal_backoff_ms;

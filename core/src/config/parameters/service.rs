@@ -7,9 +7,9 @@ parameters! {
         "The unit of time for client rates.";
     ANVIL_STATUS_UPDATE_TIME "anvil_status_update_time" Time(Seconds) = "600s", Honoured("anvil"),
         "How often the highest client rates are logged.";
-    AUTHORIZED_FLUSH_USERS "authorized_flush_users" List = "static:anyone", WithoutEffect("the queue commands are not served yet"),
+    AUTHORIZED_FLUSH_USERS "authorized_flush_users" List = "static:anyone", Honoured("control"),
         "Users who may flush the queue.";
-    AUTHORIZED_MAILQ_USERS "authorized_mailq_users" List = "static:anyone", WithoutEffect("the queue commands are not served yet"),
+    AUTHORIZED_MAILQ_USERS "authorized_mailq_users" List = "static:anyone", Honoured("control"),
         "Users who may list the queue.";
     AUTHORIZED_SUBMIT_USERS "authorized_submit_users" List = "static:anyone", WithoutEffect("local submission is not served yet"),
         "Users who may submit mail with the sendmail command.";

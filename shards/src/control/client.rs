@@ -1,0 +1,99 @@
+//! The commands' side of the control socket: one blocking connection.
+
+use std::fmt;
+use std::io::{self, BufReader, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+use ringpost_core::control::{
+    Answer, FRAME_HEADER_BYTES, FrameHeader, PREAMBLE, PREAMBLE_BYTES, Refusal, Request, speaks_our_version,
+};
+
+use super::with_short_path;
+
+/// A connection to the engine.
+pub struct Connection {
+    reader: BufReader<UnixStream>,
+    payload: Vec<u8>,
+}
+
+/// Why a request was not answered to its end.
+#[derive(Debug)]
+pub enum ControlError {
+    /// No engine listens.
+    Down,
+    /// The socket may not be reached.
+    Denied(io::Error),
+    /// The engine is of another version, or does not keep to the protocol.
+    Protocol,
+    /// The connection broke off: the engine stopped.
+    Lost(io::Error),
+    /// The engine says no.
+    Refused(Refusal, String),
+    /// What the caller did with an answer failed.
+    Output(io::Error),
+}
+
+impl fmt::Display for ControlError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ControlError::Down => f.write_str("mail system is down"),
+            ControlError::Denied(error) => write!(f, "connect to the control socket: {error}"),
+            ControlError::Protocol => f.write_str("malformed answer of the mail system"),
+            ControlError::Lost(error) => write!(f, "the mail system broke off: {error}"),
+            ControlError::Refused(_, text) => f.write_str(text),
+            ControlError::Output(error) => write!(f, "output write error: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for ControlError {}
+
+impl Connection {
+    /// Connects to the engine that has this queue directory.
+    pub fn open(queue_directory: &Path) -> Result<Connection, ControlError> {
+        let stream = with_short_path(queue_directory, |path| UnixStream::connect(path));
+        let stream = stream.map_err(|error| match error.kind() {
+            io::ErrorKind::PermissionDenied => ControlError::Denied(error),
+            _ => ControlError::Down,
+        })?;
+        let mut connection = Connection { reader: BufReader::new(stream), payload: Vec::new() };
+        connection.write(&PREAMBLE)?;
+        let mut preamble = [0; PREAMBLE_BYTES];
+        connection.reader.read_exact(&mut preamble).map_err(ControlError::Lost)?;
+        if speaks_our_version(&preamble) { Ok(connection) } else { Err(ControlError::Protocol) }
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<(), ControlError> {
+        self.reader.get_mut().write_all(bytes).map_err(ControlError::Lost)
+    }
+
+    /// Asks, calls `each` with every answer but the last, and returns the count of that.
+    pub fn request(
+        &mut self,
+        request: &Request,
+        mut each: impl FnMut(Answer<'_>) -> io::Result<()>,
+    ) -> Result<u64, ControlError> {
+        let mut bytes = Vec::new();
+        request.encode(&mut bytes);
+        // An engine that has no room for us says so and closes: its refusal is read even if the writing failed.
+        let written = self.write(&bytes);
+        loop {
+            let mut header = [0; FRAME_HEADER_BYTES];
+            if let Err(error) = self.reader.read_exact(&mut header) {
+                written?;
+                return Err(ControlError::Lost(error));
+            }
+            let header = FrameHeader::read(&header).map_err(|_| ControlError::Protocol)?;
+            self.payload.resize(header.payload_bytes, 0);
+            self.reader.read_exact(&mut self.payload).map_err(ControlError::Lost)?;
+            match Answer::decode(header.kind, &self.payload).map_err(|_| ControlError::Protocol)? {
+                Answer::End(count) => return Ok(count),
+                Answer::Refused(refusal, text) => {
+                    return Err(ControlError::Refused(refusal, text.to_owned()));
+                }
+                answer => each(answer).map_err(ControlError::Output)?,
+            }
+        }
+    }
+}

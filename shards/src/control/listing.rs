@@ -1,0 +1,120 @@
+//! showq's part: the messages of one queue of this shard, a piece at a time.
+
+use std::rc::Rc;
+
+use hashbrown::HashMap;
+use ringpost_core::control::{Answer, ListedMessage, Queue};
+use ringpost_core::qmgr::MessageId as QueuedId;
+
+use super::answering::{Question, Reply};
+use crate::qmgr::operator::{self, Summary};
+use crate::shard::Shard;
+
+/// Messages in one piece: neighbours on the disk are read together.
+const MESSAGES_A_PIECE: usize = 256;
+/// Entries of the table of messages that one turn looks at: some microseconds.
+const ENTRIES_A_TURN: u32 = 4096;
+/// A piece ends soon after it has grown to this.
+const PIECE_BYTES: usize = 256 << 10;
+
+/// Where a listing goes on.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ListPlace {
+    entry: u32,
+    /// A message with many recipients whose first ones are listed already: it and how many.
+    inside: Option<(QueuedId, usize)>,
+}
+
+/// The next piece of a queue's listing.
+pub async fn list(shard: &Rc<Shard>, queue: Queue, from: ListPlace) -> Reply {
+    let mut reply = Reply::default();
+    let (found, mut next) = find(shard, queue, from.entry).await;
+    let wanted: Vec<QueuedId> = found.iter().map(|(_, id)| *id).collect();
+    let summaries = operator::summaries(shard, &wanted).await;
+    for ((entry, id), summary) in found.into_iter().zip(summaries) {
+        // Gone meanwhile, or not to be read now: the queue manager tells of that.
+        let Some(summary) = summary else { continue };
+        let listed = match from.inside {
+            Some((inside, listed)) if inside == id => listed,
+            _ => {
+                reply.count += 1;
+                say_message(&summary, queue, &mut reply);
+                0
+            }
+        };
+        let said = say_recipients(&summary, listed, &mut reply);
+        if reply.bytes.len() >= PIECE_BYTES {
+            next = match said {
+                Said::UpTo(listed) => Some(ListPlace { entry, inside: Some((id, listed)) }),
+                Said::All => Some(ListPlace { entry: entry + 1, inside: None }),
+            };
+            break;
+        }
+    }
+    reply.next = next.map(|from| Question::List { queue, from });
+    reply
+}
+
+/// The next messages of a queue with their entries, and where to go on.
+async fn find(shard: &Rc<Shard>, queue: Queue, from: u32) -> (Vec<(u32, QueuedId)>, Option<ListPlace>) {
+    let (mut found, mut at) = (Vec::new(), from);
+    loop {
+        let next = operator::walk(shard, at, ENTRIES_A_TURN, |entry, id, state| {
+            if Queue::of(state) == queue {
+                found.push((entry, id));
+            }
+            found.len() < MESSAGES_A_PIECE
+        });
+        match next {
+            Some(next) if found.len() < MESSAGES_A_PIECE => at = next,
+            next => return (found, next.map(|entry| ListPlace { entry, inside: None })),
+        }
+        shard.handle.yield_now().await;
+    }
+}
+
+/// How far a message's recipients have been listed.
+enum Said {
+    All,
+    UpTo(usize),
+}
+
+fn say_message(summary: &Summary, queue: Queue, reply: &mut Reply) {
+    reply.say(&Answer::Message(ListedMessage {
+        queue,
+        queue_id: summary.queue_id,
+        arrival_us: summary.envelope.arrival_us(),
+        bytes: summary.envelope.content_bytes(),
+        forced_expire: summary.force_expired,
+        sender: summary.envelope.sender(),
+    }));
+}
+
+/// Recipients that wait for the same reason stand together, those without a reason last.
+fn say_recipients(summary: &Summary, listed: usize, reply: &mut Reply) -> Said {
+    let mut ranks: HashMap<&str, usize> = HashMap::new();
+    let mut waiting: Vec<(usize, &str, &str)> = Vec::new();
+    for (index, recipient) in summary.envelope.recipients().enumerate() {
+        let index = index as u32;
+        if summary.progress.is_done(index) {
+            continue;
+        }
+        let reason = summary.progress.reason(index).map_or("", |reason| reason.text.as_str());
+        let rank = match reason {
+            "" => usize::MAX,
+            reason => {
+                let fresh = ranks.len();
+                *ranks.entry(reason).or_insert(fresh)
+            }
+        };
+        waiting.push((rank, recipient.address, reason));
+    }
+    waiting.sort_by_key(|(rank, _, _)| *rank);
+    for (place, (_, address, reason)) in waiting.iter().enumerate().skip(listed) {
+        if reply.bytes.len() >= PIECE_BYTES {
+            return Said::UpTo(place);
+        }
+        reply.say(&Answer::Recipient { address, reason });
+    }
+    Said::All
+}

@@ -1,0 +1,272 @@
+//! operator: what the queue commands do to this shard's messages. Each function is one event for the scheduler, with
+//! the records that make it last.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use ringpost_core::control::Kick;
+use ringpost_core::envelope::{Envelope, Progress};
+use ringpost_core::qmgr::{MessageId as QueuedId, MessageState};
+use ringpost_core::queue_id::QueueId;
+use ringpost_spool::MessageId;
+
+use super::ending::{AttemptEnd, end_attempt};
+use super::now_ms;
+use crate::cleanup;
+use crate::message::{ActiveMessage, stored};
+use crate::shard::Shard;
+
+pub use super::pump;
+
+/// What is to become of a message that the scheduler gives back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// An operator deleted it: no line of the queue manager tells of its end.
+    Delete,
+    /// It is being requeued by a task that waits for it to be on hold.
+    Requeue,
+    /// It is to be requeued when its attempt has ended.
+    RequeueLater,
+}
+
+/// How long a notice about the message may take before its requeuing is given up, in steps of this length.
+const NOTICE_STEP: Duration = Duration::from_millis(20);
+const NOTICE_STEPS_MAX: u32 = 500;
+
+/// The message that a printed name stands for, if its shape says that it is one of this system's.
+pub fn message_named(name: QueueId) -> Option<QueuedId> {
+    QueueId::parse(name.as_bytes()).map(|(_, parts)| QueuedId(parts.unique))
+}
+
+/// See [`ringpost_core::qmgr::Scheduler::walk`].
+pub fn walk(
+    shard: &Shard,
+    from: u32,
+    entries_max: u32,
+    each: impl FnMut(u32, QueuedId, MessageState) -> bool,
+) -> Option<u32> {
+    shard.qmgr.scheduler.borrow().walk(from, entries_max, each)
+}
+
+/// The queue that a message is in.
+pub fn state(shard: &Shard, id: QueuedId) -> Option<MessageState> {
+    shard.qmgr.scheduler.borrow().state(id)
+}
+
+/// The message, from memory or read from the spool; `None` if it is gone or cannot be read.
+pub async fn find_message(shard: &Shard, id: QueuedId) -> Option<Rc<ActiveMessage>> {
+    if let Some(message) = shard.qmgr.messages.borrow().get(&id.0) {
+        return Some(message.clone());
+    }
+    let spool_id = MessageId::from_bits(id.0);
+    let loaded = shard.spool.load(spool_id).await.ok()?;
+    ActiveMessage::loaded(spool_id, loaded).ok().map(Rc::new)
+}
+
+/// What listings tell of a message.
+pub struct Summary {
+    /// The printed name.
+    pub queue_id: QueueId,
+    /// The envelope.
+    pub envelope: Envelope,
+    /// Which recipients remain, and why.
+    pub progress: Progress,
+    /// An operator has expired it.
+    pub force_expired: bool,
+}
+
+/// Summaries in the order of `ids`, from memory or read together from the spool; `None` for what is gone or cannot be
+/// read now. The caller bounds how many it asks for.
+pub async fn summaries(shard: &Shard, ids: &[QueuedId]) -> Vec<Option<Summary>> {
+    let mut found: Vec<Option<Summary>> = ids.iter().map(|id| in_memory(shard, *id)).collect();
+    let missing =
+        || found.iter().enumerate().filter(|(_, summary)| summary.is_none()).map(|(place, _)| place);
+    let places: Vec<usize> = missing().collect();
+    let wanted: Vec<MessageId> = places.iter().map(|place| MessageId::from_bits(ids[*place].0)).collect();
+    for (place, listed) in places.into_iter().zip(shard.spool.envelopes(&wanted).await) {
+        let Ok(listed) = listed else { continue };
+        let Ok((envelope, progress)) = stored(listed.envelope, &listed.notes) else { continue };
+        found[place] = Some(Summary {
+            queue_id: QueueId::new(envelope.arrival_us(), ids[place].0),
+            envelope,
+            progress,
+            force_expired: listed.queued.force_expired,
+        });
+    }
+    found
+}
+
+fn in_memory(shard: &Shard, id: QueuedId) -> Option<Summary> {
+    let messages = shard.qmgr.messages.borrow();
+    let message = messages.get(&id.0)?;
+    let progress = message.progress.borrow().clone();
+    Some(Summary {
+        queue_id: message.queue_id,
+        envelope: message.envelope.clone(),
+        progress,
+        force_expired: message.force_expired.get(),
+    })
+}
+
+/// Deletes a message. One in delivery leaves memory when the attempt ends; the queue's log has it no more at once.
+pub fn delete(shard: &Rc<Shard>, id: QueuedId) -> bool {
+    if !shard.qmgr.scheduler.borrow_mut().delete(id, now_ms(shard)) {
+        return false;
+    }
+    shard.qmgr.fates.borrow_mut().insert(id.0, Fate::Delete);
+    shard.spool.remove(MessageId::from_bits(id.0));
+    true
+}
+
+/// Puts a message on hold; one in delivery at the end of its attempt. False if it is there already.
+pub fn hold(shard: &Rc<Shard>, id: QueuedId) -> bool {
+    let mut scheduler = shard.qmgr.scheduler.borrow_mut();
+    if scheduler.state(id) == Some(MessageState::Hold) || !scheduler.hold(id, now_ms(shard)) {
+        return false;
+    }
+    shard.spool.hold(MessageId::from_bits(id.0));
+    true
+}
+
+/// Releases a message from hold: it is due at once.
+pub fn release(shard: &Rc<Shard>, id: QueuedId) -> bool {
+    if !shard.qmgr.scheduler.borrow_mut().release(id, now_ms(shard)) {
+        return false;
+    }
+    shard.spool.release(MessageId::from_bits(id.0));
+    true
+}
+
+/// Has a message returned to its sender at its next attempt, or at the end of the one that runs; `release` takes it off
+/// hold too.
+pub fn expire(shard: &Rc<Shard>, id: QueuedId, release_too: bool) -> bool {
+    if !shard.qmgr.scheduler.borrow_mut().force_expire(id, now_ms(shard)) {
+        return false;
+    }
+    if let Some(message) = shard.qmgr.messages.borrow().get(&id.0) {
+        message.force_expired.set(true);
+    }
+    shard.spool.force_expire(MessageId::from_bits(id.0));
+    if release_too {
+        release(shard, id);
+    }
+    true
+}
+
+/// Makes everything deferred due now, and forgets dead sites.
+pub fn flush(shard: &Rc<Shard>) {
+    shard.qmgr.scheduler.borrow_mut().flush(now_ms(shard));
+    pump(shard);
+}
+
+/// Makes one message due now. False if there is none of that name, or it is on hold.
+pub fn flush_message(shard: &Rc<Shard>, id: QueuedId) -> bool {
+    let known = shard.qmgr.scheduler.borrow_mut().flush_message(id, now_ms(shard));
+    pump(shard);
+    known
+}
+
+/// What `postkick` asks. New mail and due mail need no scan here: they are looked at when they come and when they are
+/// due.
+pub fn kick(shard: &Rc<Shard>, kick: Kick) {
+    let now_ms = now_ms(shard);
+    let mut scheduler = shard.qmgr.scheduler.borrow_mut();
+    if kick.scan_deferred && kick.ignore_times {
+        scheduler.flush(now_ms);
+    } else if kick.forget_dead {
+        scheduler.forget_dead_sites(now_ms);
+    }
+    drop(scheduler);
+    pump(shard);
+}
+
+/// Takes a message in again under a new queue id, and ends the old one when that is committed. One in delivery follows
+/// when its attempt has ended.
+pub async fn requeue(shard: &Rc<Shard>, id: QueuedId) -> bool {
+    match state(shard, id) {
+        None | Some(MessageState::Corrupt) => false,
+        Some(MessageState::Active) => {
+            shard.qmgr.fates.borrow_mut().insert(id.0, Fate::RequeueLater);
+            shard.qmgr.scheduler.borrow_mut().hold(id, now_ms(shard));
+            true
+        }
+        Some(MessageState::Hold) => requeue_held(shard, id, true).await,
+        Some(MessageState::Incoming | MessageState::Deferred) => {
+            // On hold nothing touches it while its copy is being stored.
+            shard.qmgr.fates.borrow_mut().insert(id.0, Fate::Requeue);
+            shard.qmgr.scheduler.borrow_mut().hold(id, now_ms(shard));
+            pump(shard);
+            requeue_held(shard, id, false).await
+        }
+    }
+}
+
+async fn requeue_held(shard: &Rc<Shard>, id: QueuedId, was_held: bool) -> bool {
+    let stored = store_again(shard, id).await;
+    if let Err(reason) = &stored {
+        shard.log.warning("postsuper", 0, format_args!("message {} is not requeued: {reason}", id.0));
+        if !was_held {
+            shard.qmgr.scheduler.borrow_mut().release(id, now_ms(shard));
+        }
+    } else {
+        delete(shard, id);
+    }
+    pump(shard);
+    stored.is_ok()
+}
+
+async fn store_again(shard: &Rc<Shard>, id: QueuedId) -> Result<(), String> {
+    for _ in 0..NOTICE_STEPS_MAX {
+        if !shard.qmgr.notices_pending.borrow().contains(&id.0) {
+            break;
+        }
+        shard.handle.sleep(NOTICE_STEP).await;
+    }
+    let spool_id = MessageId::from_bits(id.0);
+    let loaded = shard.spool.load(spool_id).await.map_err(|error| error.to_string())?;
+    let message = ActiveMessage::loaded(spool_id, loaded).map_err(|_| "it is damaged".to_owned())?;
+    cleanup::store_again(shard, &message).await
+}
+
+/// The scheduler gives a message up. Whether that was an operator's doing, who has been told already.
+pub(super) fn was_deleted(shard: &Shard, id: QueuedId) -> bool {
+    match shard.qmgr.fates.borrow_mut().remove(&id.0) {
+        Some(Fate::Delete) => {
+            shard.qmgr.messages.borrow_mut().remove(&id.0);
+            true
+        }
+        // It has been delivered before it could be requeued.
+        Some(Fate::Requeue | Fate::RequeueLater) | None => false,
+    }
+}
+
+/// A hold has taken effect.
+pub(super) fn held(shard: &Rc<Shard>, id: QueuedId) {
+    let in_memory = shard.qmgr.messages.borrow().get(&id.0).cloned();
+    match in_memory {
+        // What its attempt has found out is kept with it.
+        Some(message) if message.active_at_us.get() > 0 => end_attempt(shard, id, AttemptEnd::Held),
+        _ => {
+            shard.qmgr.messages.borrow_mut().remove(&id.0);
+            held_and_settled(shard, id);
+        }
+    }
+}
+
+/// A message is on hold, and its records say all that is known of it.
+pub(super) fn held_and_settled(shard: &Rc<Shard>, id: QueuedId) {
+    let fate = shard.qmgr.fates.borrow().get(&id.0).copied();
+    if let Some(Fate::Requeue | Fate::RequeueLater) = fate {
+        shard.qmgr.fates.borrow_mut().remove(&id.0);
+    }
+    if fate == Some(Fate::RequeueLater) {
+        let shard = shard.clone();
+        let task = {
+            let shard = shard.clone();
+            async move {
+                requeue_held(&shard, id, false).await;
+            }
+        };
+        shard.handle.spawn(task);
+    }
+}

@@ -1,0 +1,118 @@
+//! `postcat`: show a queued message, envelope and content.
+
+use std::ffi::OsString;
+use std::io::{self, BufWriter, Write};
+
+use ringpost_core::control::{Answer, ListedMessage, PrintedContent, Request};
+use ringpost_core::date::append_asctime;
+use ringpost_core::queue_id::QueueId;
+use ringpost_shards::control::client::{Connection, ControlError};
+use ringpost_shards::failure::Failure;
+use ringpost_shards::zone::system_zone;
+
+use crate::queue_command::{FATAL, Options, failure, queue_id, say};
+
+const USAGE: &str = "postcat [-b (body text)] [-c config_dir] [-d (decimal record type)] [-e (envelope records)] \
+    [-h (header text)] [-q (access queue)] [-v] [file(s)...]";
+
+/// What is to be shown.
+#[derive(Clone, Copy)]
+struct Parts {
+    envelope: bool,
+    header: bool,
+    body: bool,
+}
+
+/// `postcat`.
+pub fn run(words: Vec<OsString>) -> Result<(), Failure> {
+    let fatal = |failure: Failure| Failure::new(FATAL, failure.message);
+    let options = Options::read(words, "bdehnoqr", "s", USAGE).map_err(fatal)?;
+    let mut parts = Parts { envelope: options.has('e'), header: options.has('h'), body: options.has('b') };
+    if !(parts.envelope || parts.header || parts.body) {
+        parts = Parts { envelope: true, header: true, body: true };
+    }
+    if !options.has('q') {
+        return Err(Failure::new(
+            FATAL,
+            "messages are kept in a log, not in files: name them with -q queue_id",
+        ));
+    }
+    let mut connection = match options.connect().map_err(fatal)? {
+        Ok(connection) => connection,
+        Err(error) => return failure(error, FATAL),
+    };
+    for word in &options.words {
+        let id = queue_id(word).ok_or_else(|| not_there(word))?;
+        match show(&mut connection, id, parts) {
+            Ok(0) => return Err(not_there(word)),
+            Ok(_) => {}
+            Err(error) => return failure(error, FATAL),
+        }
+    }
+    Ok(())
+}
+
+fn not_there(word: &str) -> Failure {
+    Failure::new(FATAL, format!("open queue file {word}: No such file or directory"))
+}
+
+fn show(connection: &mut Connection, id: QueueId, parts: Parts) -> Result<u64, ControlError> {
+    let mut out = BufWriter::new(io::stdout().lock());
+    let mut path = String::new();
+    let mut content = PrintedContent::new(parts.header, parts.body);
+    let mut content_begun = false;
+    let mut text = Vec::new();
+    let count = connection.request(&Request::Read(id), |answer| {
+        match answer {
+            Answer::Message(message) => {
+                path = format!("{}/{}", message.queue.name(), message.queue_id);
+                if parts.envelope {
+                    envelope_begins(&mut out, &message, &path)?;
+                }
+            }
+            Answer::Field { label, value } if parts.envelope => writeln!(out, "{label}: {value}")?,
+            Answer::Content(bytes) => {
+                if parts.envelope && !content_begun {
+                    writeln!(out, "*** MESSAGE CONTENTS {path} ***")?;
+                }
+                content_begun = true;
+                text.clear();
+                content.push(bytes, &mut text);
+                out.write_all(&text)?;
+            }
+            Answer::Warning(warning) => say("postcat", &format!("warning: {warning}")),
+            _ => {}
+        }
+        Ok(())
+    })?;
+    let end = |out: &mut BufWriter<_>| {
+        text.clear();
+        content.end(&mut text);
+        out.write_all(&text)?;
+        if count > 0 && parts.envelope {
+            if !content_begun {
+                writeln!(out, "*** MESSAGE CONTENTS {path} ***")?;
+            }
+            writeln!(out, "*** HEADER EXTRACTED {path} ***")?;
+            writeln!(out, "*** MESSAGE FILE END {path} ***")?;
+        }
+        out.flush()
+    };
+    let mut end = end;
+    end(&mut out).map_err(ControlError::Output)?;
+    Ok(count)
+}
+
+/// The size record's numbers are content, its offset in Postfix's file, recipients, flags, content again, SMTPUTF8; here
+/// there is no file and the recipients follow.
+fn envelope_begins(out: &mut impl Write, message: &ListedMessage<'_>, path: &str) -> io::Result<()> {
+    let seconds = (message.arrival_us / 1_000_000) as i64;
+    let mut time = Vec::new();
+    append_asctime(&mut time, seconds, &system_zone(seconds));
+    let time = String::from_utf8_lossy(&time);
+    writeln!(out, "*** ENVELOPE RECORDS {path} ***")?;
+    let (bytes, none) = (message.bytes, 0);
+    writeln!(out, "message_size: {bytes:15} {none:15} {none:15} {none:15} {bytes:15} {none:15}")?;
+    writeln!(out, "message_arrival_time: {time}")?;
+    writeln!(out, "create_time: {time}")
+}
