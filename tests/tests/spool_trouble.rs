@@ -4,13 +4,17 @@
 use std::collections::HashSet;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ringpost_spool::inspect::{self, Kind};
 use ringpost_tests::client::message_content;
 use ringpost_tests::evidence::{segments, spool_number};
 use ringpost_tests::load::{Load, Plan};
+use ringpost_tests::maillog::LogLine;
 use ringpost_tests::mount::Mounted;
+use ringpost_tests::sink::{Answer, Stage};
 use ringpost_tests::{Client, EngineSetup, Ledger, Sink, skip, wait};
 
 /// sysexits.h.
@@ -143,6 +147,49 @@ fn a_disk_that_somebody_else_filled_is_no_place_for_mail() {
     client.quit();
     let sink = Sink::counting(setup.sink_address());
     sink.wait_for(acknowledged.len() + 2);
+    engine.stop();
+}
+
+#[test]
+fn a_notice_that_finds_no_room_is_sent_when_there_is_some() {
+    let (_mounted, setup) = match on_small_disk("notice-full", 128) {
+        Ok(parts) => parts,
+        Err(why) => skip!("{why}"),
+    };
+    // What is returned takes more room than the other mail leaves.
+    let setup = setup.parameter("bounce_size_limit", "4000000");
+    let engine = setup.start();
+    let mut client = engine.client();
+    let queue_id =
+        client.message("author@client.test", &["gone@sink.test"], &message_content("returned", 1_500_000));
+    client.quit();
+    let plan = Plan { bytes: (50_000, 200_000), declared: true, ..Plan::new("fill", 8, usize::MAX) };
+    let load = Load::start(setup.address(), &plan);
+    wait::until("mail is refused", || (load.refusals().len() >= 50).then_some(()));
+    let stored = load.stop().len();
+
+    // The destination comes to life, and refuses this one recipient for good; the others keep the disk full.
+    let room = Arc::new(AtomicBool::new(false));
+    let makes_room = Arc::clone(&room);
+    let sink = Sink::scripted(setup.sink_address(), move |stage| match stage {
+        Stage::Rcpt("gone@sink.test") => Answer::say("550 5.1.1 gone"),
+        Stage::Rcpt(address) if *address != "author@client.test" && !makes_room.load(Ordering::Relaxed) => {
+            Answer::say("450 4.2.0 later")
+        }
+        _ => Answer::Usual,
+    });
+    engine.wait_for_log("that the bounce failed", |line| {
+        line.queue_id.as_deref() == Some(&queue_id) && line.text.ends_with("status=deferred (bounce failed)")
+    });
+    room.store(true, Ordering::Relaxed);
+    sink.wait_for(stored);
+    engine.wait_for_log("the notice", |line| {
+        line.queue_id.as_deref() == Some(&queue_id)
+            && line.text.starts_with("sender non-delivery notification: ")
+    });
+    sink.wait_for(stored + 1);
+    let told = |line: &&LogLine| line.text.contains("said: 550 5.1.1 gone");
+    assert_eq!(engine.log().iter().filter(told).count(), 1, "who failed is not tried again");
     engine.stop();
 }
 

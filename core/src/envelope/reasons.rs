@@ -1,7 +1,7 @@
 //! Reasons, each kept once, within a budget.
 
 use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{BuildHasherDefault, DefaultHasher, Hash, Hasher};
 
 use super::note::Reason;
 use crate::dsn::{Class, Status};
@@ -21,8 +21,8 @@ pub(super) const NOT_KEPT: &str = "the reason is in the mail log: this message h
 pub(super) struct Reasons {
     list: Vec<Reason>,
     /// Index into `list` by hash: with thousands of reasons a look at each would take too long. Two reasons of one
-    /// hash cost a repetition, nothing else.
-    by_hash: HashMap<u64, u32>,
+    /// hash cost a repetition, nothing else, so the hasher needs no seed.
+    by_hash: HashMap<u64, u32, BuildHasherDefault<DefaultHasher>>,
     bytes: usize,
     /// For each class, the one that stands for all that no room was left for.
     not_kept: [Option<u32>; 3],
