@@ -33,22 +33,31 @@
 //!   .flush(now_ms)    .flush_message(id, now_ms) -> bool    .forget_dead_sites(now_ms)
 //!   .walk(from, entries_max, each) -> Option<u32>     (entries of the table of messages)
 //!   .state(id) -> Option<MessageState>                .figures() -> QmgrFigures
+//!   .among(ShardPlace)                                .hear(from, SlotMessage, now_ms)
+//!   .has_slot_news() -> bool                          .say(now_ms, send) -> bool
+//!   .stop(now_ms)
 //! ```
 //!
 //! A message's recipients are handed in by batches: at most [`Scheduler::batch_recipients`] with `activated`, the rest
 //! when [`Action::Refill`] asks for them, so that a message for 100,000 costs no more memory than a batch.
 //!
-//! The border for windows that span shards is in [`slots`]: `site_queue` (the shard's side) asks with a
-//! `Want`, `window` (the home's side) answers with a `Grant`, and outcomes go back as a `Done`.
+//! Windows span shards: every site has one home, which owns its `window` and keeps in a `ledger` what the other shards
+//! hold; these keep in a `claim` what they were granted and have to report. What they say to each other is in
+//! [`slots`]; [`Scheduler::hear`] and [`Scheduler::say`] (in `exchange`) take and give it.
 
 mod action;
 mod arena;
 mod attempt;
+mod claim;
+mod exchange;
+mod ledger;
 mod operator;
 mod reuse;
 mod roster;
 mod scheduler;
 mod settings;
+#[cfg(test)]
+mod shards_model;
 mod site_queue;
 mod site_table;
 pub mod slots;
@@ -63,7 +72,7 @@ pub use action::{
 };
 pub use scheduler::{QmgrFigures, Scheduler};
 pub use settings::{Feedback, FeedbackError, QmgrSettings, TransportSettings};
-pub use slots::SiteHandle;
+pub use slots::{ShardPlace, SiteHandle, SlotMessage};
 
 /// Names one queued message; opaque here, unique among all that the scheduler knows at a time.
 ///

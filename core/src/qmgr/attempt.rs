@@ -5,11 +5,9 @@ use super::arena::Key;
 use super::roster::Place;
 use super::scheduler::Scheduler;
 use super::site_queue::Batch;
-use super::site_table::Line;
-use super::slots::{SiteHandle, Standing};
+use super::slots::SiteHandle;
 use super::transport::TransportIndex;
 use super::{MessageId, scheduler};
-use std::rc::Rc;
 
 /// What happens to a message at the end of its attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -196,20 +194,14 @@ impl Scheduler {
     /// A delivery has ended; its slot is free.
     pub fn delivery_finished(&mut self, delivery_id: DeliveryId, report: DeliveryReport<'_>, now_ms: u64) {
         self.timeline.observe(now_ms);
-        let now_ms = self.timeline.now_ms();
         let key = Key { index: delivery_id.0 as u32, generation: (delivery_id.0 >> 32) as u32 };
         let delivery = self.deliveries.remove(key).expect("a delivery ends once, after it has started");
         assert_eq!(report.done + report.deferred, delivery.recipients, "a report covers each recipient once");
 
         let site = self.sites.live(delivery.site);
         let transport = site.transport_index;
-        site.reuse.done(now_ms);
-        let was = site.window.standing(&site.settings, now_ms);
-        let done = site.queue.finished(delivery.site, report.trouble.is_some());
-        let standing = site.window.done(&site.settings, done, now_ms, self.settings.minimal_backoff_ms);
-        if let (Standing::Open, Standing::Dead { .. }, Some(reason)) = (was, standing, report.trouble) {
-            site.reason = Rc::from(reason);
-        }
+        site.reuse.done(self.timeline.now_ms());
+        self.slot_finished(delivery.site, report.trouble);
         self.recipients_left(transport, delivery.recipients);
         self.transport_finished(transport);
         self.place(delivery.site);
@@ -287,9 +279,7 @@ impl Scheduler {
         }
         let (unread, active_since_ms) = (message.unread, message.active_since_ms);
         self.recipients_entered(transport_index, recipients.len() as u32);
-        if self.sites.live(handle).line == Line::Idle {
-            self.sites.leave_idle(handle);
-        }
+        self.sites.awaken(handle);
         let site = self.sites.live(handle);
         let batch = Batch { message: key, recipients, siblings, unread, active_since_ms };
         match more {

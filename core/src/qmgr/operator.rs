@@ -5,7 +5,6 @@ use super::action::Action;
 use super::attempt::Intent;
 use super::roster::Place;
 use super::scheduler::Scheduler;
-use std::rc::Rc;
 
 impl Scheduler {
     /// Holds a message; [`Action::Held`] follows when it has taken effect, for an active message at the end of
@@ -83,9 +82,7 @@ impl Scheduler {
     pub fn forget_dead_sites(&mut self, now_ms: u64) {
         self.timeline.observe(now_ms);
         for handle in self.sites.handles() {
-            let site = self.sites.live(handle);
-            let settings = Rc::clone(&site.settings);
-            site.window.revive(&settings);
+            self.forget_death(handle);
         }
     }
 

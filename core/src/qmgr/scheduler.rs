@@ -46,6 +46,10 @@ pub struct Scheduler {
     /// Recipients in site queues whose messages have been withdrawn; swept when they are many.
     pub(super) stale_recipients: u64,
     pub(super) sites: SiteTable,
+    /// Ends of the time for which grants without work are kept, in order.
+    pub(super) lingering: VecDeque<(u64, SiteHandle)>,
+    /// The shard stops: no delivery starts, other shards get their grants back.
+    pub(super) stopping: bool,
     pub(super) deliveries: Arena<RunningDelivery>,
     /// Sites that may start something: those whose first job is small, and those with a bulk job in front. Both
     /// lines are served in turn, so that mail for many sites at once cannot keep a small message waiting.
@@ -53,7 +57,7 @@ pub struct Scheduler {
     ready_turn: usize,
     suspending: VecDeque<SiteHandle>,
     /// Ends of rate delays of sites.
-    paused: BinaryHeap<Reverse<(u64, SiteHandle)>>,
+    pub(super) paused: BinaryHeap<Reverse<(u64, SiteHandle)>>,
     /// Ends of rate delays of transports.
     paused_transports: BinaryHeap<Reverse<(u64, TransportIndex)>>,
     /// Outcomes that follow from events; drained first.
@@ -120,6 +124,8 @@ impl Scheduler {
             activating: 0,
             stale_recipients: 0,
             sites: SiteTable::new(&settings),
+            lingering: VecDeque::new(),
+            stopping: false,
             deliveries: Arena::new(),
             ready: [VecDeque::new(), VecDeque::new()],
             ready_turn: 0,
@@ -173,8 +179,7 @@ impl Scheduler {
                 break;
             }
             self.paused.pop();
-            self.sites.live(site).line = Line::Busy;
-            self.place(site);
+            self.rate_delay_ends(site);
         }
         while let Some(&Reverse((until_ms, transport))) = self.paused_transports.peek() {
             if until_ms > now_ms {
@@ -183,6 +188,7 @@ impl Scheduler {
             self.paused_transports.pop();
             self.let_one_go(transport);
         }
+        self.end_lingering();
         self.sites.forget_idle(self.settings.idle_sites_max as usize);
     }
 
@@ -192,7 +198,8 @@ impl Scheduler {
         let due = self.wheel.next_s().map(|second| u64::from(second) * 1000);
         let paused = self.paused.peek().map(|&Reverse((until_ms, _))| until_ms);
         let paused_transport = self.paused_transports.peek().map(|&Reverse((until_ms, _))| until_ms);
-        let next_ms = due.into_iter().chain(paused).chain(paused_transport).min()?;
+        let lingering = self.lingering.front().map(|&(until_ms, _)| until_ms);
+        let next_ms = due.into_iter().chain(paused).chain(paused_transport).chain(lingering).min()?;
         let latest_ms = self.timeline.now_ms() + self.settings.queue_run_delay_ms;
         Some(self.timeline.wall_time_of(next_ms.min(latest_ms)))
     }
@@ -227,7 +234,7 @@ impl Scheduler {
     /// A connection to this site has just become free: its next delivery, if the site and this shard have a slot.
     /// Counts exactly like an [`Action::Deliver`]. `None` also while other sites wait for the shard's last slots.
     pub fn next_for(&mut self, site: SiteHandle) -> Option<Delivery> {
-        if self.sites.site(site)?.line != Line::Ready {
+        if self.stopping || self.sites.site(site)?.line != Line::Ready {
             return None;
         }
         let free = (self.settings.deliveries_max as usize).saturating_sub(self.deliveries.len());
@@ -273,9 +280,13 @@ impl Scheduler {
         self.sites.site(site).map(|site| (&*site.transport, &*site.nexthop))
     }
 
-    /// A site's deliveries in progress and its window, for metrics and tests.
+    /// A site's deliveries in progress on this shard and the most there may be: its window at its home, the grants
+    /// held elsewhere. For metrics and tests.
     pub fn site_load(&self, site: SiteHandle) -> Option<(u32, u32)> {
-        self.sites.site(site).map(|site| (site.queue.in_progress(), site.window.width()))
+        self.sites.site(site).map(|site| {
+            let most = if site.claim.is_some() { site.queue.held() } else { site.window.width() };
+            (site.queue.in_progress(), most)
+        })
     }
 
     /// The wheel's second in which something due at this scheduler time leaves: never early, late by less than one.
@@ -340,7 +351,7 @@ impl Scheduler {
 
     /// Starts the next delivery of the site whose turn it is.
     fn start_ready(&mut self) -> Option<Delivery> {
-        while self.deliveries.len() < self.settings.deliveries_max as usize {
+        while !self.stopping && self.deliveries.len() < self.settings.deliveries_max as usize {
             let turn =
                 if self.ready[self.ready_turn].is_empty() { 1 - self.ready_turn } else { self.ready_turn };
             let site = self.ready[turn].pop_front()?;
@@ -360,7 +371,7 @@ impl Scheduler {
         None
     }
 
-    /// Starts a delivery of this site if its window has room.
+    /// Starts a delivery of this site if its window has room, or its home has granted one.
     fn start(&mut self, handle: SiteHandle) -> Option<Delivery> {
         let now_ms = self.timeline.now_ms();
         let site = self.sites.live(handle);
@@ -372,17 +383,13 @@ impl Scheduler {
         let Self { sites, active, .. } = self;
         let site = sites.live(handle);
         let mut dropped = 0;
-        let grant = site.window.want(&site.settings, site.queue.want(handle), now_ms);
-        site.queue.granted(grant);
+        site.take_grant(now_ms);
         let request = site.queue.start(&site.settings, now_ms, |job| {
             let stale = !is_awaited(active, job.message);
             dropped += if stale { job.remaining() } else { 0 };
             stale
         });
-        if let Some(unused) = site.queue.unused(handle) {
-            let dead_ms = self.settings.minimal_backoff_ms;
-            site.window.done(&site.settings, unused, now_ms, dead_ms);
-        }
+        site.started(request.is_some());
         let keep_connection = request.is_some() && site.reuse.starts(site.queue.in_progress(), now_ms);
         let more_queued = site.queue.has_work();
         if dropped > 0 {
@@ -432,22 +439,23 @@ impl Scheduler {
         }
     }
 
-    /// Puts a site that waits nowhere where it belongs now.
+    /// Puts a site that waits nowhere where it belongs now. What it means to other shards is looked at in any case.
     pub(super) fn place(&mut self, handle: SiteHandle) {
+        self.settle_slots(handle);
         let now_ms = self.timeline.now_ms();
         let site = self.sites.live(handle);
         if site.line != Line::Busy {
             return;
         }
         if !site.queue.has_work() {
-            if site.queue.in_progress() == 0 {
+            if site.is_idle() {
                 self.sites.enter_idle(handle);
             }
         } else if site.window.standing(&site.settings, now_ms) != Standing::Open {
             site.line = Line::Suspending;
             self.suspending.push_back(handle);
-        } else if site.window.granted() >= site.window.width() {
-            // The end of one of its deliveries places it again.
+        } else if !site.may_start() {
+            // The end of one of its deliveries places it again, or what another shard says.
         } else if site.window.closed_until_ms() > now_ms {
             site.line = Line::Paused;
             self.paused.push(Reverse((site.window.closed_until_ms(), handle)));

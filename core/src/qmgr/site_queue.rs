@@ -8,7 +8,6 @@
 use super::action::Recipients;
 use super::arena::Key;
 use super::settings::TransportSettings;
-use super::slots::{Done, Grant, SiteHandle, Want};
 use std::collections::VecDeque;
 
 /// Jobs behind the current one that are looked at for one that may overtake: bounds the cost of a start. Also the jobs
@@ -73,6 +72,7 @@ pub(super) struct SiteQueue {
     jobs: VecDeque<Job>,
     /// Requests in all jobs that have not started.
     requests: u32,
+    /// Deliveries that may start.
     grants: u32,
     in_progress: u32,
 }
@@ -156,27 +156,42 @@ impl SiteQueue {
         })
     }
 
-    /// What to ask the home for: one slot, as long as asking costs a call, not a ring's turn.
-    pub fn want(&self, site: SiteHandle) -> Want {
-        Want { site, deliveries: self.requests.min(1).saturating_sub(self.grants) }
+    /// Deliveries in progress and those that could start if all were granted.
+    pub fn wanted(&self) -> u32 {
+        self.in_progress.saturating_add(self.requests)
     }
 
-    pub fn granted(&mut self, grant: Grant) {
-        self.grants += grant.deliveries;
+    /// Grants for deliveries in progress and for those to come.
+    pub fn held(&self) -> u32 {
+        self.in_progress + self.grants
     }
 
-    /// Grants for which there is no work, to be given back.
-    pub fn unused(&mut self, site: SiteHandle) -> Option<Done> {
-        let unused = self.grants.saturating_sub(self.requests);
-        self.grants -= unused;
-        (unused > 0).then_some(Done { site, sent: 0, trouble: 0, unused })
+    /// Whether a delivery may start.
+    pub fn has_grant(&self) -> bool {
+        self.grants > 0
     }
 
-    /// A delivery has ended.
-    pub fn finished(&mut self, site: SiteHandle, trouble: bool) -> Done {
+    /// Grants for which there is no work.
+    pub fn spare(&self) -> u32 {
+        self.grants.saturating_sub(self.requests)
+    }
+
+    /// More deliveries may start.
+    pub fn granted(&mut self, deliveries: u32) {
+        self.grants += deliveries;
+    }
+
+    /// Takes up to so many unused grants away; says how many.
+    pub fn take_back(&mut self, grants_max: u32) -> u32 {
+        let taken = self.grants.min(grants_max);
+        self.grants -= taken;
+        taken
+    }
+
+    /// A delivery has ended, and its grant with it.
+    pub fn finished(&mut self) {
         assert!(self.in_progress > 0, "a delivery ended on a site that had none");
         self.in_progress -= 1;
-        Done { site, sent: u32::from(!trouble), trouble: u32::from(trouble), unused: 0 }
     }
 
     /// Spends a grant on the next request. Jobs for which `is_stale` says so are dropped on the way.
@@ -306,8 +321,6 @@ fn request_recipients(remaining: u32, recipients_max: u32) -> u32 {
 mod tests {
     use super::*;
 
-    const SITE: SiteHandle = SiteHandle { index: 0, generation: 0 };
-
     fn message(index: u32) -> Key {
         Key { index, generation: 0 }
     }
@@ -331,10 +344,10 @@ mod tests {
         }
         let mut started = Vec::new();
         loop {
-            queue.granted(Grant { site: SITE, deliveries: 1 });
+            queue.granted(1);
             let Some(request) = queue.start(settings, 1000, |_| false) else { break };
             started.push(request.message.index);
-            queue.finished(SITE, false);
+            queue.finished();
         }
         assert_eq!(queue.requests, 0);
         started
@@ -376,7 +389,7 @@ mod tests {
         queue.push(batch(0, 0..120, 0), &settings);
         let mut seen = Vec::new();
         for expected in [50, 50, 20] {
-            queue.granted(Grant { site: SITE, deliveries: 1 });
+            queue.granted(1);
             let request = queue.start(&settings, 0, |_| false).unwrap();
             assert_eq!((request.recipients.len(), queue.has_work()), (expected, expected == 50));
             seen.extend(request.recipients);
@@ -386,9 +399,9 @@ mod tests {
 
     /// Starts one request; answers its message and recipients.
     fn start_one(queue: &mut SiteQueue, settings: &TransportSettings) -> Option<(u32, Recipients)> {
-        queue.granted(Grant { site: SITE, deliveries: 1 });
+        queue.granted(1);
         let request = queue.start(settings, 1000, |_| false)?;
-        queue.finished(SITE, false);
+        queue.finished();
         Some((request.message.index, request.recipients))
     }
 

@@ -1,14 +1,17 @@
 //! The sites that this shard knows, found by (transport, nexthop).
 
 use super::arena::{Arena, Key};
+use super::claim::Claim;
+use super::ledger::Ledger;
 use super::reuse::ConnectionReuse;
 use super::settings::{QmgrSettings, TransportSettings};
 use super::site_queue::SiteQueue;
-use super::slots::SiteHandle;
+use super::slots::{ShardPlace, SiteHandle, home_of};
 use super::transport::{TransportIndex, Transports};
 use super::window::Window;
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
+use std::collections::VecDeque;
 use std::hash::BuildHasher;
 use std::rc::Rc;
 
@@ -17,9 +20,9 @@ const NONE: u32 = u32::MAX;
 /// Where a site waits; it is in exactly one of these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Line {
-    /// No work and nothing in progress: it may be forgotten.
+    /// No work, nothing in progress, nothing between shards: it may be forgotten.
     Idle,
-    /// Something is in progress and nothing more can start until that ends.
+    /// Nothing more can start until a delivery ends or another shard says something.
     Busy,
     /// In the ready line: something may start.
     Ready,
@@ -29,6 +32,8 @@ pub(super) enum Line {
     Transport,
     /// Dead, its work is being deferred.
     Suspending,
+    /// To be forgotten as soon as its home on another shard has been told; new work calls it back.
+    Leaving,
 }
 
 pub(super) struct Site {
@@ -39,8 +44,13 @@ pub(super) struct Site {
     pub reuse: ConnectionReuse,
     /// No warning that it fills the active queue before this scheduler time, in milliseconds.
     pub no_warning_until_ms: u64,
+    /// At the site's home, its window; elsewhere it only knows whether the home has said that the site is dead.
     pub window: Window,
     pub queue: SiteQueue,
+    /// What this shard holds, when the site's home is another.
+    pub claim: Option<Box<Claim>>,
+    /// What other shards hold, when this one is the site's home and others have work for it.
+    pub ledger: Option<Box<Ledger>>,
     /// The text of the trouble that made it dead last.
     pub reason: Rc<str>,
     pub line: Line,
@@ -50,6 +60,7 @@ pub(super) struct Site {
 }
 
 pub(super) struct SiteTable {
+    place: ShardPlace,
     sites: Arena<Site>,
     by_name: HashTable<u32>,
     hasher: RandomState,
@@ -59,11 +70,14 @@ pub(super) struct SiteTable {
     idle_first: u32,
     idle_last: u32,
     idle_count: usize,
+    /// By shard, the sites of which it is to hear something; at most every site once.
+    post: Vec<VecDeque<SiteHandle>>,
 }
 
 impl SiteTable {
     pub fn new(settings: &QmgrSettings) -> Self {
         Self {
+            place: ShardPlace::ALONE,
             sites: Arena::new(),
             by_name: HashTable::new(),
             // Nexthops come from outside: the hash is seeded so that nobody can aim at one bucket.
@@ -73,7 +87,28 @@ impl SiteTable {
             idle_first: NONE,
             idle_last: NONE,
             idle_count: 0,
+            post: Vec::new(),
         }
+    }
+
+    /// Before the first site: which shard this is.
+    pub fn set_place(&mut self, place: ShardPlace) {
+        assert!(place.index < place.count && self.sites.len() == 0, "a shard has one place from its start");
+        self.place = place;
+        self.post = vec![VecDeque::new(); usize::from(place.count)];
+    }
+
+    pub fn place(&self) -> ShardPlace {
+        self.place
+    }
+
+    /// The sites of which a shard is to hear something.
+    pub fn post(&mut self, shard: u16) -> &mut VecDeque<SiteHandle> {
+        &mut self.post[usize::from(shard)]
+    }
+
+    pub fn has_post(&self) -> bool {
+        self.post.iter().any(|sites| !sites.is_empty())
     }
 
     pub fn len(&self) -> usize {
@@ -82,6 +117,10 @@ impl SiteTable {
 
     pub fn site(&self, handle: SiteHandle) -> Option<&Site> {
         self.sites.get(key(handle))
+    }
+
+    pub fn site_mut(&mut self, handle: SiteHandle) -> Option<&mut Site> {
+        self.sites.get_mut(key(handle))
     }
 
     /// A site that has work, something in progress, or was interned for the message at hand.
@@ -106,6 +145,7 @@ impl SiteTable {
         }
         let transport_index = self.transports.intern(transport);
         let settings = Rc::clone(&self.transports.get(transport_index).settings);
+        let home = home_of(transport, nexthop, self.place.count);
         let key = self.sites.insert(Site {
             transport: transport.into(),
             nexthop: nexthop.into(),
@@ -115,6 +155,8 @@ impl SiteTable {
             reuse: ConnectionReuse::default(),
             no_warning_until_ms: 0,
             queue: SiteQueue::new(),
+            claim: (home != self.place.index).then(|| Box::new(Claim::new(home))),
+            ledger: None,
             reason: Rc::clone(&self.no_reason),
             line: Line::Busy,
             hash,
@@ -142,8 +184,21 @@ impl SiteTable {
         self.idle_count += 1;
     }
 
+    /// Calls a site back that nobody needed; it waits nowhere then.
+    pub fn awaken(&mut self, handle: SiteHandle) {
+        let site = self.live(handle);
+        match site.line {
+            Line::Idle => self.leave_idle(handle),
+            Line::Leaving => {
+                site.line = Line::Busy;
+                site.claim.as_mut().expect("only a site with another home leaves").leaving = false;
+            }
+            Line::Busy | Line::Ready | Line::Paused | Line::Transport | Line::Suspending => {}
+        }
+    }
+
     /// Takes a site out of the idle list; it waits nowhere then.
-    pub fn leave_idle(&mut self, handle: SiteHandle) {
+    fn leave_idle(&mut self, handle: SiteHandle) {
         let site = self.live(handle);
         assert_eq!(site.line, Line::Idle);
         site.line = Line::Busy;
@@ -153,15 +208,47 @@ impl SiteTable {
         self.idle_count -= 1;
     }
 
-    /// Forgets the sites that have been idle longest, down to `idle_max`.
+    /// Forgets the sites that have been idle longest, down to `idle_max`. One of which another shard knows is
+    /// forgotten when that has been told: while it cannot be told, its sites get no more work done either, so no more
+    /// of them become idle.
     pub fn forget_idle(&mut self, idle_max: usize) {
         while self.idle_count > idle_max {
             let oldest = handle(self.sites.key_at(self.idle_first));
             self.leave_idle(oldest);
-            let site = self.sites.remove(key(oldest)).expect("an idle site exists");
-            let entry = self.by_name.find_entry(site.hash, |&index| index == oldest.index);
-            entry.expect("every site is in the table").remove();
+            let site = self.live(oldest);
+            match &mut site.claim {
+                Some(claim) if !claim.is_unknown() => {
+                    claim.leaving = true;
+                    site.line = Line::Leaving;
+                    self.post_claim(oldest);
+                }
+                _ => self.forget(oldest),
+            }
         }
+    }
+
+    /// Forgets a site that is in no list.
+    pub fn forget(&mut self, gone: SiteHandle) {
+        let site = self.sites.remove(key(gone)).expect("a site is forgotten once");
+        let entry = self.by_name.find_entry(site.hash, |&index| index == gone.index);
+        entry.expect("every site is in the table").remove();
+    }
+
+    /// Puts a site into the line of those that have something to say to their home, unless it is there.
+    pub fn post_claim(&mut self, handle: SiteHandle) {
+        let claim = self.live(handle).claim.as_mut().expect("the caller has seen it");
+        if !std::mem::replace(&mut claim.queued, true) {
+            let home = claim.home;
+            self.post(home).push_back(handle);
+        }
+    }
+
+    /// Puts a site into the lines of those shards that are to hear something of this home and have not yet.
+    pub fn post_ledger(&mut self, handle: SiteHandle) {
+        let Self { sites, post, .. } = self;
+        let site = sites.get_mut(key(handle)).expect("the caller has seen it");
+        let ledger = site.ledger.as_mut().expect("the caller has seen it");
+        ledger.newly_queued(|shard| post[usize::from(shard)].push_back(handle));
     }
 
     /// Makes `after` follow `before`, or lead the list.

@@ -1,10 +1,11 @@
 //! A site's window, kept by its home: how many deliveries may run, by Postfix's concurrency feedback.
 //!
 //! The window opens with deliveries that meet no trouble and closes with connection and handshake failures; after
-//! a cohort of failures without a success the site is dead for a while. Everything works on the sum over shards.
+//! a cohort of failures without a success the site is dead for a while. Everything works on the sum over shards. On a
+//! shard that is not the home, a window only remembers what the home last said of the site's standing.
 
 use super::settings::TransportSettings;
-use super::slots::{Done, Grant, Standing, Want};
+use super::slots::{Outcomes, Standing};
 
 /// Times are scheduler time in milliseconds.
 #[derive(Clone, Debug)]
@@ -14,7 +15,7 @@ pub(super) struct Window {
     success: f64,
     failure: f64,
     failed_cohorts: f64,
-    /// Grants that have not come back in a `Done`.
+    /// Grants that have not come back, over all shards.
     granted: u32,
     dead_until_ms: Option<u64>,
     /// The rate delay runs until then.
@@ -42,27 +43,39 @@ impl Window {
         self.granted
     }
 
-    /// Answers a shard's need with as much as the window has room for.
-    pub fn want(&mut self, settings: &TransportSettings, want: Want, now_ms: u64) -> Grant {
+    /// How many more deliveries may be granted now.
+    pub fn room(&mut self, settings: &TransportSettings, now_ms: u64) -> u32 {
         let open = self.standing(settings, now_ms) == Standing::Open && now_ms >= self.closed_until_ms;
-        let room = if open { self.width.saturating_sub(self.granted) } else { 0 };
-        let deliveries = want.deliveries.min(room);
-        self.granted += deliveries;
-        Grant { site: want.site, deliveries }
+        if open { self.width.saturating_sub(self.granted) } else { 0 }
     }
 
-    /// Takes grants back and learns from what became of them.
-    pub fn done(&mut self, settings: &TransportSettings, done: Done, now_ms: u64, dead_ms: u64) -> Standing {
-        let returned = done.sent + done.trouble + done.unused;
-        assert!(returned <= self.granted, "a site gave back {returned} of {} grants", self.granted);
-        for _ in 0..done.sent {
+    /// Counts grants that are given out.
+    pub fn grant(&mut self, deliveries: u32) {
+        self.granted += deliveries;
+    }
+
+    /// Counts grants that come back unused.
+    pub fn take_back(&mut self, unused: u32) {
+        assert!(unused <= self.granted, "a site gave back {unused} of {} grants", self.granted);
+        self.granted -= unused;
+    }
+
+    /// Learns from what became of deliveries, and takes back the grants that were returned with it.
+    pub fn done(
+        &mut self,
+        settings: &TransportSettings,
+        outcomes: &Outcomes,
+        now_ms: u64,
+        dead_ms: u64,
+    ) -> Standing {
+        for _ in 0..outcomes.sent {
             self.succeed(settings);
         }
-        for _ in 0..done.trouble {
+        for _ in 0..outcomes.trouble {
             self.fail(settings, now_ms, dead_ms);
         }
-        self.granted -= returned;
-        if settings.rate_delay_ms > 0 && returned > done.unused {
+        self.take_back(outcomes.returned);
+        if settings.rate_delay_ms > 0 && outcomes.sent + outcomes.trouble > 0 {
             self.closed_until_ms = now_ms + settings.rate_delay_ms;
         }
         self.standing(settings, now_ms)
@@ -102,6 +115,11 @@ impl Window {
             self.width = if self.granted > 0 { self.granted } else { initial(settings) };
             (self.success, self.failure, self.failed_cohorts) = (0.0, 0.0, 0.0);
         }
+    }
+
+    /// The home says so.
+    pub fn set_dead(&mut self, until_ms: u64) {
+        self.dead_until_ms = Some(until_ms);
     }
 
     /// The delivery that succeeded still counts as granted.
@@ -161,20 +179,29 @@ fn initial(settings: &TransportSettings) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::super::settings::Feedback;
-    use super::super::slots::SiteHandle;
     use super::*;
 
-    const SITE: SiteHandle = SiteHandle { index: 0, generation: 0 };
     const DEAD_MS: u64 = 300_000;
+
+    fn ended(sent: u32, trouble: u32) -> Outcomes {
+        Outcomes { sent, trouble, returned: sent + trouble, reason: None }
+    }
+
+    /// Grants as many as asked for and there is room for.
+    fn want(window: &mut Window, settings: &TransportSettings, deliveries: u32, now_ms: u64) -> u32 {
+        let granted = window.room(settings, now_ms).min(deliveries);
+        window.grant(granted);
+        granted
+    }
 
     /// Plays outcomes (`+` sent, `-` trouble) on a site that is kept busy, and writes the widths; `X` = dead.
     fn widths(settings: &TransportSettings, outcomes: &str) -> String {
         let mut window = Window::new(settings);
         let mut seen = Vec::new();
         for outcome in outcomes.chars() {
-            window.want(settings, Want { site: SITE, deliveries: u32::MAX }, 0);
+            want(&mut window, settings, u32::MAX, 0);
             let (sent, trouble) = if outcome == '+' { (1, 0) } else { (0, 1) };
-            match window.done(settings, Done { site: SITE, sent, trouble, unused: 0 }, 0, DEAD_MS) {
+            match window.done(settings, &ended(sent, trouble), 0, DEAD_MS) {
                 Standing::Open => seen.push(window.width().to_string()),
                 Standing::Dead { .. } => seen.push("X".to_owned()),
             }
@@ -233,8 +260,8 @@ mod tests {
         let settings = defaults();
         let mut window = Window::new(&settings);
         for _ in 0..50 {
-            assert_eq!(window.want(&settings, Want { site: SITE, deliveries: 1 }, 0).deliveries, 1);
-            window.done(&settings, Done { site: SITE, sent: 1, trouble: 0, unused: 0 }, 0, DEAD_MS);
+            assert_eq!(want(&mut window, &settings, 1, 0), 1);
+            window.done(&settings, &ended(1, 0), 0, DEAD_MS);
         }
         assert_eq!(window.width(), 6, "one busy delivery and the initial five");
     }
@@ -243,23 +270,20 @@ mod tests {
     fn a_dead_site_grants_nothing_until_its_time_and_then_starts_at_the_initial_concurrency() {
         let settings = defaults();
         let mut window = Window::new(&settings);
-        window.want(&settings, Want { site: SITE, deliveries: 3 }, 0);
-        let standing =
-            window.done(&settings, Done { site: SITE, sent: 0, trouble: 3, unused: 0 }, 1000, DEAD_MS);
+        want(&mut window, &settings, 3, 0);
+        let standing = window.done(&settings, &ended(0, 3), 1000, DEAD_MS);
         assert_eq!(standing, Standing::Dead { until_ms: 301_000 });
-        let want = Want { site: SITE, deliveries: 9 };
-        assert_eq!(window.want(&settings, want, 300_999).deliveries, 0);
-        assert_eq!(window.want(&settings, want, 301_000).deliveries, 5);
+        assert_eq!(want(&mut window, &settings, 9, 300_999), 0);
+        assert_eq!(want(&mut window, &settings, 9, 301_000), 5);
     }
 
     #[test]
     fn a_late_success_revives_a_dead_site_at_its_busy_count() {
         let settings = defaults();
         let mut window = Window::new(&settings);
-        window.want(&settings, Want { site: SITE, deliveries: 5 }, 0);
-        window.done(&settings, Done { site: SITE, sent: 0, trouble: 3, unused: 0 }, 0, DEAD_MS);
-        let standing =
-            window.done(&settings, Done { site: SITE, sent: 1, trouble: 0, unused: 0 }, 1, DEAD_MS);
+        want(&mut window, &settings, 5, 0);
+        window.done(&settings, &ended(0, 3), 0, DEAD_MS);
+        let standing = window.done(&settings, &ended(1, 0), 1, DEAD_MS);
         assert_eq!((standing, window.width()), (Standing::Open, 2));
     }
 
@@ -267,11 +291,10 @@ mod tests {
     fn a_rate_delay_lets_one_delivery_run_and_pauses_after_it() {
         let settings = TransportSettings { rate_delay_ms: 2000, ..defaults() };
         let mut window = Window::new(&settings);
-        let want = Want { site: SITE, deliveries: 4 };
-        assert_eq!(window.want(&settings, want, 0).deliveries, 1);
-        assert_eq!(window.want(&settings, want, 0).deliveries, 0);
-        window.done(&settings, Done { site: SITE, sent: 1, trouble: 0, unused: 0 }, 500, DEAD_MS);
-        assert_eq!(window.want(&settings, want, 2499).deliveries, 0);
-        assert_eq!(window.want(&settings, want, 2500).deliveries, 1);
+        assert_eq!(want(&mut window, &settings, 4, 0), 1);
+        assert_eq!(want(&mut window, &settings, 4, 0), 0);
+        window.done(&settings, &ended(1, 0), 500, DEAD_MS);
+        assert_eq!(want(&mut window, &settings, 4, 2499), 0);
+        assert_eq!(want(&mut window, &settings, 4, 2500), 1);
     }
 }
