@@ -52,11 +52,18 @@ pub struct Counters {
     pub connections_reused: Count,
     /// Messages whose content was read back from the spool for an attempt.
     pub reloads: Count,
+    /// What this queue manager had to say to others about destinations' slots.
+    pub slot_messages: Count,
+    /// Of these, what a full ring did not take at first.
+    pub slot_messages_refused: Count,
 }
 
 /// The figures of one shard, or of all of them added up.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct ShardFigures {
+    /// The shard's number; means nothing in a sum.
+    #[serde(skip)]
+    pub shard: usize,
     /// See [`Counters::sessions`].
     pub sessions: u64,
     /// See [`Counters::sessions_handed_over`].
@@ -81,6 +88,10 @@ pub struct ShardFigures {
     pub connections_reused: u64,
     /// See [`Counters::reloads`].
     pub reloads: u64,
+    /// See [`Counters::slot_messages`].
+    pub slot_messages: u64,
+    /// See [`Counters::slot_messages_refused`].
+    pub slot_messages_refused: u64,
     /// Log lines lost because the log could not be written in time.
     pub log_lines_lost: u64,
     /// Turns of the reactor: each is one system call at most.
@@ -122,6 +133,8 @@ impl ShardFigures {
             (&mut self.connections_out, other.connections_out),
             (&mut self.connections_reused, other.connections_reused),
             (&mut self.reloads, other.reloads),
+            (&mut self.slot_messages, other.slot_messages),
+            (&mut self.slot_messages_refused, other.slot_messages_refused),
             (&mut self.log_lines_lost, other.log_lines_lost),
             (&mut self.turns, other.turns),
             (&mut self.submissions, other.submissions),
@@ -156,6 +169,36 @@ impl ShardFigures {
                 break;
             }
         }
+    }
+}
+
+/// The figures of the engine.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct EngineFigures {
+    /// Of all shards together.
+    #[serde(flatten)]
+    total: ShardFigures,
+    /// Of each that has told them.
+    shards: Vec<NumberedFigures>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct NumberedFigures {
+    shard: usize,
+    #[serde(flatten)]
+    figures: ShardFigures,
+}
+
+impl EngineFigures {
+    /// The figures of these shards, and their sums.
+    pub fn of(mut shards: Vec<ShardFigures>) -> EngineFigures {
+        let mut total = ShardFigures::default();
+        shards.iter().for_each(|shard| total.add(shard));
+        total.conclude();
+        shards.iter_mut().for_each(ShardFigures::conclude);
+        shards.sort_unstable_by_key(|shard| shard.shard);
+        let numbered = |figures: ShardFigures| NumberedFigures { shard: figures.shard, figures };
+        EngineFigures { total, shards: shards.into_iter().map(numbered).collect() }
     }
 
     /// The figures as one JSON object.

@@ -19,7 +19,7 @@ use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 
 use crate::control::{self, Switchboard};
-use crate::counters::ShardFigures;
+use crate::counters::{EngineFigures, ShardFigures};
 use crate::failure::Failure;
 use crate::mesh::{self, Control, Loads};
 use crate::settings::Settings;
@@ -103,32 +103,29 @@ impl Engine {
         self.switchboard.stop();
         control::close(&self.settings.queue_directory);
         self.switchboard.tell_all(|| Control::Drain { signal });
-        let mut figures = ShardFigures::default();
+        let mut figures = Vec::new();
         for thread in std::mem::take(&mut self.threads) {
-            let shard = thread.join().map_err(|_| Failure::software("a shard ended badly"))?;
-            figures.add(&shard);
+            figures.push(thread.join().map_err(|_| Failure::software("a shard ended badly"))?);
         }
-        figures.conclude();
-        self.write_figures(&figures);
+        self.write_figures(&EngineFigures::of(figures));
         Ok(())
     }
 
-    fn figures(&mut self) -> ShardFigures {
+    fn figures(&mut self) -> EngineFigures {
         let (sender, receiver) = sync_channel(self.switchboard.shards());
         self.switchboard.tell_all(|| Control::Figures(sender.clone()));
         drop(sender);
-        let mut figures = ShardFigures::default();
+        let mut figures = Vec::new();
         for _ in 0..self.switchboard.shards() {
             match receiver.recv_timeout(FIGURES_WAIT) {
-                Ok(shard) => figures.add(&shard),
+                Ok(shard) => figures.push(shard),
                 Err(_) => eprintln!("ringpost: warning: a shard did not tell its figures in time"),
             }
         }
-        figures.conclude();
-        figures
+        EngineFigures::of(figures)
     }
 
-    fn write_figures(&self, figures: &ShardFigures) {
+    fn write_figures(&self, figures: &EngineFigures) {
         let path = self.settings.queue_directory.join("figures.json");
         if let Err(error) = replace_file(&path, figures.to_json().as_bytes()) {
             eprintln!("ringpost: warning: cannot write {}: {error}", path.display());

@@ -32,6 +32,7 @@ pub mod qmgr;
 pub mod race;
 pub mod settings;
 pub mod shard;
+pub mod slots;
 pub mod smtp;
 pub mod smtpd;
 pub mod spool_disk;

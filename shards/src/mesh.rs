@@ -13,13 +13,14 @@ use std::sync::mpsc::SyncSender;
 
 use crossbeam_utils::CachePadded;
 use ringpost_core::anvil::{ClientCounts, ClientNews, PeakReport};
+use ringpost_core::qmgr::SlotMessage;
 use ringpost_reactor::PassedStream;
 use ringpost_reactor::ring::{self, Full, Receiver, Sender};
 
 use crate::control::Ask;
 use crate::counters::ShardFigures;
 use crate::shard::Shard;
-use crate::{anvil, flush, smtpd};
+use crate::{anvil, flush, qmgr, smtpd};
 
 /// Messages that one ring between two shards holds. A hand-over burst larger than this stays on the accepting
 /// shard, so the figure only has to cover what arrives during one turn of the target.
@@ -63,6 +64,9 @@ pub enum MeshMessage {
         /// In lower case.
         domain: Arc<str>,
     },
+    /// A queue manager ↔ another: destinations' windows. The sender's scheduler keeps what a full ring does not take,
+    /// as a level or a count, and says it again.
+    Slots(SlotMessage),
 }
 
 /// What the control thread may say to a shard.
@@ -159,13 +163,15 @@ pub fn rings(shards: usize) -> Vec<(MeshEnds, Sender<Control>)> {
     ends
 }
 
-/// Takes the messages of the shard `from` as long as there are shards: all that wait, then sleep.
+/// Takes the messages of the shard `from` as long as there are shards: all that wait, then what follows from them,
+/// then sleep.
 pub async fn hear(shard: Rc<Shard>, from: usize, mut receiver: Receiver<MeshMessage>) {
     while let Some(message) = receiver.recv().await {
         take(&shard, from, message);
         while let Some(message) = receiver.try_recv() {
             take(&shard, from, message);
         }
+        qmgr::heard(&shard);
     }
 }
 
@@ -179,6 +185,7 @@ fn take(shard: &Rc<Shard>, from: usize, message: MeshMessage) {
         MeshMessage::ClientPeak(report) => anvil::peak_told(shard, report),
         MeshMessage::PeaksTold => anvil::shard_done(shard),
         MeshMessage::FlushSite { domain } => flush::site_here(shard, &domain),
+        MeshMessage::Slots(message) => qmgr::hear_slots(shard, from, message),
     }
 }
 

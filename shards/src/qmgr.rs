@@ -22,7 +22,7 @@ use ringpost_core::dsn::Status;
 use ringpost_core::envelope::{Reason, Reports};
 use ringpost_core::qmgr::{
     Action, Custody, Delivery, DeliveryReport, MessageId as QueuedId, MessageState, QmgrSettings, Refilled,
-    Resolved, Scheduler, SiteHandle,
+    Resolved, Scheduler, ShardPlace, SiteHandle, SlotMessage,
 };
 use ringpost_core::resolve::Destination;
 use ringpost_reactor::local::Notify;
@@ -55,13 +55,16 @@ pub struct Qmgr {
     /// When the timekeeping task wakes by itself; wall clock in milliseconds, `u64::MAX` for never.
     sleeping_until_ms: Cell<u64>,
     deliveries_running: Cell<u32>,
+    /// Another shard has said something that the scheduler may act on.
+    slots_heard: Cell<bool>,
 }
 
 impl Qmgr {
     /// An empty queue.
-    pub fn new(settings: QmgrSettings, now_ms: u64) -> Qmgr {
+    pub fn new(settings: QmgrSettings, place: ShardPlace, now_ms: u64) -> Qmgr {
         Qmgr {
-            scheduler: RefCell::new(Scheduler::new(settings, now_ms)),
+            scheduler: RefCell::new(Scheduler::new(settings, now_ms).among(place)),
+            slots_heard: Cell::new(false),
             messages: RefCell::default(),
             notices_pending: RefCell::default(),
             fates: RefCell::default(),
@@ -188,6 +191,30 @@ pub fn force_expire(shard: &Rc<Shard>, id: MessageId) -> bool {
     true
 }
 
+/// Takes what another shard says of a destination's slots; [`heard`] follows when all that it said is taken.
+pub fn hear_slots(shard: &Shard, from: usize, message: SlotMessage) {
+    shard.qmgr.scheduler.borrow_mut().hear(from as u16, message, now_ms(shard));
+    shard.qmgr.slots_heard.set(true);
+}
+
+/// Acts on what other shards have said.
+pub fn heard(shard: &Rc<Shard>) {
+    if shard.qmgr.slots_heard.take() {
+        pump(shard);
+    }
+}
+
+/// Lets the scheduler say to the other shards what they have not heard; false if some ring was full.
+pub fn say_slots(shard: &Shard, send: impl FnMut(u16, SlotMessage) -> Result<(), SlotMessage>) -> bool {
+    shard.qmgr.scheduler.borrow_mut().say(now_ms(shard), send)
+}
+
+/// The stop has begun: nothing more starts, and other shards get back what this one holds of their sites.
+pub fn stop(shard: &Rc<Shard>) {
+    shard.qmgr.scheduler.borrow_mut().stop(now_ms(shard));
+    pump(shard);
+}
+
 /// Carries out what the scheduler wants done. Actions may lead to further events; those are taken up by the same loop.
 pub fn pump(shard: &Rc<Shard>) {
     if shard.qmgr.pumping.replace(true) {
@@ -202,7 +229,11 @@ pub fn pump(shard: &Rc<Shard>) {
     }
     shard.qmgr.pumping.set(false);
     report_spool_events(shard);
-    let wakeup_ms = shard.qmgr.scheduler.borrow_mut().next_wakeup();
+    let scheduler = shard.qmgr.scheduler.borrow();
+    if scheduler.has_slot_news() {
+        shard.slots.has_news();
+    }
+    let wakeup_ms = scheduler.next_wakeup();
     if wakeup_ms.is_some_and(|at_ms| at_ms < shard.qmgr.sleeping_until_ms.get()) {
         shard.qmgr.rescheduled.notify();
     }

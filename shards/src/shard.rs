@@ -10,6 +10,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use ringpost_core::qmgr::ShardPlace;
 use ringpost_core::smtpd::SmtpdSettings;
 use ringpost_reactor::local::Notify;
 use ringpost_reactor::ring::Receiver;
@@ -27,9 +28,10 @@ use crate::log::Log;
 use crate::mesh::{Control, Loads, MeshEnds, MeshMessage, MeshSenders};
 use crate::qmgr::Qmgr;
 use crate::settings::Settings;
+use crate::slots::Slots;
 use crate::smtp::SmtpTransport;
 use crate::spool_disk::ShardSpool;
-use crate::{anvil, control, flush, listener, mesh, qmgr, spool_disk};
+use crate::{anvil, control, flush, listener, mesh, qmgr, slots, spool_disk};
 
 /// Clients that the kernel holds for us between two turns; `net.core.somaxconn` bounds it too.
 const LISTEN_BACKLOG: u32 = 4096;
@@ -60,6 +62,8 @@ pub struct Shard {
     pub spool: ShardSpool,
     /// The queue manager.
     pub qmgr: Qmgr,
+    /// What the queue managers say to each other.
+    pub slots: Slots,
     /// Counts of clients.
     pub anvil: Anvil,
     /// Lists of deferred mail that sites may ask for.
@@ -107,6 +111,7 @@ impl Shard {
         let spool = self.spool.figures();
         let reactor = self.handle.figures();
         ShardFigures {
+            shard: self.index,
             sessions: count.sessions.value(),
             sessions_handed_over: count.sessions_handed_over.value(),
             messages_accepted: count.messages_accepted.value(),
@@ -119,6 +124,8 @@ impl Shard {
             connections_out: count.connections_out.value(),
             connections_reused: count.connections_reused.value(),
             reloads: count.reloads.value(),
+            slot_messages: count.slot_messages.value(),
+            slot_messages_refused: count.slot_messages_refused.value(),
             log_lines_lost: self.log.lines_lost(),
             turns: reactor.turns,
             submissions: reactor.submissions,
@@ -173,9 +180,11 @@ impl Shard {
         let spool = spool_disk::open(&handle, &settings, index).await?;
         let listeners = listen(&handle, &settings)?;
         let now_ms = handle.wall().as_micros() / 1000;
+        let place = ShardPlace { index: index as u16, count: settings.shards as u16 };
         let shard = Rc::new(Shard {
             index,
-            qmgr: Qmgr::new(settings.qmgr.clone(), now_ms),
+            qmgr: Qmgr::new(settings.qmgr.clone(), place, now_ms),
+            slots: Slots::default(),
             anvil: Anvil::new(settings.anvil_unit),
             flush: Flush::default(),
             resolver: Resolver::new(handle.clone(), settings.dns_servers.clone()),
@@ -261,6 +270,9 @@ impl Shard {
         qmgr::recover(self);
         flush::recovered(self);
         self.handle.spawn(qmgr::run(self.clone()));
+        if self.settings.shards > 1 {
+            self.handle.spawn(slots::run(self.clone()));
+        }
         for (from, receiver) in mesh {
             self.handle.spawn(mesh::hear(self.clone(), from, receiver));
         }
@@ -274,6 +286,7 @@ impl Shard {
     async fn stop(self: &Rc<Self>, signal: i32) {
         self.say_of_all(format_args!("terminating on signal {signal}"));
         self.drain.begin();
+        qmgr::stop(self);
         anvil::tell_last_peaks(self).await;
         let quiet = async {
             while self.loads.sessions(self.index) > 0 || self.qmgr.deliveries_running() > 0 {
