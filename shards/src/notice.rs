@@ -3,7 +3,7 @@
 //!
 //! Receives: a message, its recipients' reports. Sends: the notice to cleanup, which stores it like any message; the
 //! line `… notification: QID`. Owns: nothing; the notice's text is `ringpost_core::dsn`'s.
-//! Limits: `bounce_size_limit`, and [`RETURNED_BYTES_MAX`] whatever that says; [`RECIPIENTS_MAX`] in one notice.
+//! Limits: `bounce_size_limit`, and 4 MiB whatever that says; [`RECIPIENTS_MAX`] in one notice.
 //! On failure: the notice is not stored, and the caller keeps the reports.
 //! Standards: RFC 3464, RFC 3461 (NOTIFY, RET), RFC 5321 section 4.5.5 (the null reverse-path, no bounce of a bounce).
 
