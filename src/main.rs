@@ -12,6 +12,7 @@ mod postsuper;
 mod qshape;
 mod queue_command;
 mod serve;
+mod why;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -45,13 +46,14 @@ const fn postfix_command(name: &'static str, run: fn(Vec<OsString>) -> Result<()
     NamedCommand { name, run, linked: true }
 }
 
-const NAMED_COMMANDS: [NamedCommand; 7] = [
+const NAMED_COMMANDS: [NamedCommand; 8] = [
     postfix_command("postqueue", postqueue::run),
     postfix_command("mailq", postqueue::run_mailq),
     postfix_command("postsuper", postsuper::run),
     postfix_command("postcat", postcat::run),
     postfix_command("postkick", postkick::run),
     NamedCommand { name: "qshape", run: qshape::run, linked: true },
+    NamedCommand { name: "why", run: why::run, linked: false },
     NamedCommand { name: "install-links", run: install_links::run, linked: false },
 ];
 
@@ -60,10 +62,11 @@ const MORE_COMMANDS: &str = "\
 Queue commands, also under links of these names:
   postqueue      List or flush the queue: -p, -j, -f, -i ID, -s SITE
   mailq          The same as postqueue -p
-  postsuper      Change queued mail: -d, -h, -H, -r with an ID, - or ALL
+  postsuper      Change queued mail: -d, -h, -H, -r, -e, -f with an ID, - or ALL
   postcat        Show a queued message: -q ID
   postkick       Wake the queue manager: public qmgr FADI
   qshape         Count queued messages by age and destination
+  why            Tell what a message, or the mail for an address or domain, waits for (not as a link)
   install-links  Make those links in a directory";
 
 /// A mail transfer agent for those who send a great deal of mail

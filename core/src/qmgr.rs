@@ -32,6 +32,7 @@
 //!   .force_expire(id, now_ms) -> bool
 //!   .flush(now_ms)    .flush_message(id, now_ms) -> bool    .forget_dead_sites(now_ms)
 //!   .walk(from, entries_max, each) -> Option<u32>     (entries of the table of messages)
+//!   .due_at_ms(id) -> Option<u64>                     .why_site(transport, nexthop, now_ms) -> Option<SiteReport>
 //!   .state(id) -> Option<MessageState>                .figures() -> QmgrFigures
 //!   .among(ShardPlace)                                .hear(from, SlotMessage, now_ms)
 //!   .has_slot_news() -> bool                          .say(now_ms, send) -> bool
@@ -50,6 +51,7 @@ mod arena;
 mod attempt;
 mod claim;
 mod exchange;
+mod explain;
 mod ledger;
 mod operator;
 mod reuse;
@@ -70,6 +72,7 @@ mod window;
 pub use action::{
     Action, Custody, Delivery, DeliveryId, DeliveryReport, MessageState, Recipients, Refilled, Resolved,
 };
+pub use explain::{SiteReport, SiteWait};
 pub use scheduler::{QmgrFigures, Scheduler};
 pub use settings::{Feedback, FeedbackError, QmgrSettings, TransportSettings};
 pub use slots::{ShardPlace, SiteHandle, SlotMessage};

@@ -42,6 +42,8 @@ fn requests() -> Vec<Request> {
         Request::Kick(Kick::of_letters(b"FADI")),
         Request::Kick(Kick::of_letters(b"D")),
         Request::Read(id(8)),
+        Request::WhyMessage(id(9)),
+        Request::WhyAddress("a@b.example".to_owned()),
     ];
     requests.extend(operations.map(|operation| Request::Operate { operation, queues, which: Which::All }));
     requests

@@ -3,8 +3,7 @@
 //! Receives: connections on `$queue_directory/public/control`, one thread each; requests of `ringpost_core::control`.
 //! Sends:    questions to shards over their control rings; their answers, piece by piece, to the command.
 //! Owns:     the socket, the sessions, and with the main thread the sending ends of the control rings.
-//! Limits:   64 sessions, 8 of one user; a shard answers a bounded
-//!           piece at a time and is asked for the next when that one is written: a slow reader holds up its own
+//! Limits:   64 sessions, 8 of one user that is not the superuser; a shard answers a bounded piece at a time and is asked for the next when that one is written: a slow reader holds up its own
 //!           listing and nothing else, and a listing of a million messages holds a few hundred of them in memory.
 //! On failure: whoever breaks the protocol loses its connection; a session that reads or says nothing for
 //!           an hour too. Without the socket (a full disk, say) mail goes on, and it is tried again.
@@ -16,6 +15,7 @@
 
 mod answering;
 pub mod client;
+mod explaining;
 mod gather;
 mod listing;
 mod operating;

@@ -103,7 +103,8 @@ impl Qmgr {
     }
 }
 
-fn now_ms(shard: &Shard) -> u64 {
+/// The wall clock as the scheduler counts it: milliseconds since 1970.
+pub fn now_ms(shard: &Shard) -> u64 {
     shard.handle.wall().as_micros() / 1000
 }
 

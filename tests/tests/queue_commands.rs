@@ -556,3 +556,27 @@ fn mail_held_in_delivery_stays_with_what_its_attempt_found_out() {
     engine.stop();
     assert_eq!(sink.count(), 1);
 }
+
+#[test]
+fn an_operator_is_told_what_mail_waits_for() {
+    let (setup, engine) = deferring("why");
+    let id = submit(&engine, &["b@sink.test"], "one");
+    wait_until_in(&setup, &id, "deferred");
+    let why = succeeds(&setup, &["why", &id]);
+    assert!(why.starts_with(&format!("{id}: deferred, attempts: 1; it is tried again in ")), "{why}");
+    assert!(why.contains("\n  to <b@sink.test>: connect to "), "{why}");
+    for _ in 0..2 {
+        // The third failure in a row makes the destination dead.
+        let id = submit(&engine, &["b@sink.test"], "more");
+        wait_until_in(&setup, &id, "deferred");
+    }
+    let why = succeeds(&setup, &["why", "sink.test"]);
+    assert!(why.starts_with("sink.test:\n  shard 0, smtp:["), "{why}");
+    assert!(why.contains(&format!("\n  {id} (deferred) to <b@sink.test>: connect to ")), "{why}");
+    postsuper(&setup, &["-h", &id], "");
+    let why = succeeds(&setup, &["why", &id]);
+    assert!(why.contains(&format!("it is on hold until an operator says: postsuper -H {id}")), "{why}");
+    let unknown = command(&setup, &["why", "4SVLCh0sf8z7Qhl"]);
+    assert_eq!(unknown.status.code(), Some(64));
+    engine.stop();
+}

@@ -141,6 +141,10 @@ pub enum Request {
     Kick(Kick),
     /// `postcat -q`: envelope and content of a message. For the superuser.
     Read(QueueId),
+    /// `ringpost why`: what a message waits for. For `authorized_mailq_users`, like the next.
+    WhyMessage(QueueId),
+    /// `ringpost why`: what the mail for an address or a domain waits for.
+    WhyAddress(String),
 }
 
 const LIST: u8 = 1;
@@ -150,6 +154,8 @@ const FLUSH_MESSAGE: u8 = 4;
 const FLUSH_SITE: u8 = 5;
 const KICK: u8 = 6;
 const READ: u8 = 7;
+const WHY_MESSAGE: u8 = 8;
+const WHY_ADDRESS: u8 = 9;
 
 impl Request {
     /// Appends the request as a frame. Texts longer than the protocol allows are cut.
@@ -176,6 +182,8 @@ impl Request {
             Request::FlushSite(site) => put_frame(out, FLUSH_SITE, |out| put_text(out, site)),
             Request::Kick(kick) => put_frame(out, KICK, |out| out.push(kick.bits())),
             Request::Read(id) => put_frame(out, READ, |out| put_text(out, id.as_str())),
+            Request::WhyMessage(id) => put_frame(out, WHY_MESSAGE, |out| put_text(out, id.as_str())),
+            Request::WhyAddress(address) => put_frame(out, WHY_ADDRESS, |out| put_text(out, address)),
         }
     }
 
@@ -197,6 +205,8 @@ impl Request {
             FLUSH_SITE => Request::FlushSite(cursor.text()?.to_owned()),
             KICK => Request::Kick(Kick::from_bits(cursor.byte()?).ok_or(Malformed)?),
             READ => Request::Read(queue_id(&mut cursor)?),
+            WHY_MESSAGE => Request::WhyMessage(queue_id(&mut cursor)?),
+            WHY_ADDRESS => Request::WhyAddress(cursor.text()?.to_owned()),
             _ => return Err(Malformed),
         };
         if cursor.left() == 0 { Ok(request) } else { Err(Malformed) }

@@ -9,6 +9,7 @@ use ringpost_core::logline::Severity;
 use ringpost_core::queue_id::QueueId;
 use ringpost_reactor::process::PeerCredentials;
 
+use super::explaining;
 use super::listing::{self, ListPlace};
 use super::operating::{self, AllPlace};
 use super::reading::{self, ReadPlace};
@@ -70,6 +71,10 @@ pub enum Question {
         /// Where the piece before ended.
         from: ReadPlace,
     },
+    /// What this message waits for.
+    WhyMessage(QueueId),
+    /// What the mail for this address or domain waits for here.
+    WhyAddress(String),
     /// Log a line of postsuper.
     Log {
         /// The line.
@@ -131,6 +136,8 @@ async fn reply_to(shard: &Rc<Shard>, question: Question) -> Reply {
         Question::FlushSite(site) => reply.refused = flush_site(shard, &site),
         Question::Kick(kick) => operator::kick(shard, kick),
         Question::Read { id, from } => return Box::pin(reading::read(shard, id, from)).await,
+        Question::WhyMessage(id) => return Box::pin(explaining::why_message(shard, id)).await,
+        Question::WhyAddress(address) => return explaining::why_address(shard, &address),
         Question::Log { text, peer } => shard.log.write(|lines, out, now_s| {
             lines.message(out, now_s, "postsuper", peer.pid.into(), Severity::Info, text.as_bytes());
         }),

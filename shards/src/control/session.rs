@@ -122,7 +122,7 @@ impl Session {
     /// Answers with how many messages the request concerned.
     fn serve(&mut self, request: Request) -> Result<u64, Trouble> {
         match &request {
-            Request::List { .. } => {
+            Request::List { .. } | Request::WhyMessage(_) | Request::WhyAddress(_) => {
                 self.require(&self.settings.mailq_users, "view the mail queue")?;
             }
             Request::Flush | Request::FlushMessage(_) | Request::FlushSite(_) => {
@@ -141,6 +141,8 @@ impl Session {
             Request::FlushSite(site) => self.ask_to_the_end(0, Question::FlushSite(site)),
             Request::Kick(kick) => self.ask_everybody(|| Question::Kick(kick)),
             Request::Read(id) => self.ask_about(id, |id| Question::Read { id, from: ReadPlace::Envelope }),
+            Request::WhyMessage(id) => self.ask_about(id, Question::WhyMessage),
+            Request::WhyAddress(address) => self.ask_everybody(|| Question::WhyAddress(address.clone())),
         }
     }
 

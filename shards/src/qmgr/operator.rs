@@ -6,17 +6,16 @@ use std::time::Duration;
 
 use ringpost_core::control::Kick;
 use ringpost_core::envelope::{Envelope, Progress};
-use ringpost_core::qmgr::{MessageId as QueuedId, MessageState};
+use ringpost_core::qmgr::{MessageId as QueuedId, MessageState, SiteReport};
 use ringpost_core::queue_id::QueueId;
 use ringpost_spool::MessageId;
 
 use super::ending::{AttemptEnd, end_attempt};
-use super::now_ms;
 use crate::cleanup;
 use crate::message::{ActiveMessage, stored};
 use crate::shard::Shard;
 
-pub use super::pump;
+pub use super::{now_ms, pump};
 
 /// What is to become of a message that the scheduler gives back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,9 +47,17 @@ pub fn walk(
     shard.qmgr.scheduler.borrow().walk(from, entries_max, each)
 }
 
-/// The queue that a message is in.
-pub fn state(shard: &Shard, id: QueuedId) -> Option<MessageState> {
-    shard.qmgr.scheduler.borrow().state(id)
+pub use super::state;
+
+/// Seconds until a deferred message is due; 0 for one that is due or not deferred.
+pub fn due_in_seconds(shard: &Shard, id: QueuedId) -> u64 {
+    let due_at_ms = shard.qmgr.scheduler.borrow().due_at_ms(id).unwrap_or(0);
+    due_at_ms.saturating_sub(now_ms(shard)).div_ceil(1000)
+}
+
+/// See [`ringpost_core::qmgr::Scheduler::why_site`].
+pub fn why_site(shard: &Shard, transport: &str, nexthop: &str) -> Option<SiteReport> {
+    shard.qmgr.scheduler.borrow_mut().why_site(transport, nexthop, now_ms(shard))
 }
 
 /// The message, from memory or read from the spool; `None` if it is gone or cannot be read.
@@ -137,16 +144,12 @@ pub fn release(shard: &Rc<Shard>, id: QueuedId) -> bool {
     true
 }
 
-/// Has a message returned to its sender at its next attempt, or at the end of the one that runs; `release` takes it off
-/// hold too.
+/// Has a message returned to its sender at its next attempt, or at the end of the one that runs; `release_too` takes it
+/// off hold as well.
 pub fn expire(shard: &Rc<Shard>, id: QueuedId, release_too: bool) -> bool {
-    if !shard.qmgr.scheduler.borrow_mut().force_expire(id, now_ms(shard)) {
+    if !super::force_expire(shard, MessageId::from_bits(id.0)) {
         return false;
     }
-    if let Some(message) = shard.qmgr.messages.borrow().get(&id.0) {
-        message.force_expired.set(true);
-    }
-    shard.spool.force_expire(MessageId::from_bits(id.0));
     if release_too {
         release(shard, id);
     }
