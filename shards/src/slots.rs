@@ -16,7 +16,7 @@ use crate::qmgr;
 use crate::shard::Shard;
 
 /// How long a full ring is left alone: its shard has 1024 messages to read and has not done so for a turn.
-const FULL_RING_WAIT: Duration = Duration::from_millis(2);
+pub const FULL_RING_WAIT: Duration = Duration::from_millis(2);
 
 /// The word from the queue manager to the task that fills the rings.
 #[derive(Default)]

@@ -73,7 +73,7 @@ pub struct Want {
 }
 
 /// Home to shard: so many more deliveries may be in progress. A grant may be used again after each delivery without
-/// trouble, and comes back in exactly one count of [`Done::returned`].
+/// trouble, and comes back in exactly one count of [`Outcomes::returned`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Grant {
     /// The site that is granted, by the receiver's handle.
