@@ -454,7 +454,7 @@ fn a_refusal_in_the_middle_of_the_body_counts_at_once() {
 #[test]
 fn some_recipients_sent_some_deferred_some_bounced_in_one_transaction() {
     // The sender hears of the failure at once, not when the deferred recipient is done as well.
-    let setup = EngineSetup::new("mixed").parameter("ringpost_bounce_when", "attempt");
+    let setup = EngineSetup::new("mixed");
     let sink = Sink::scripted(setup.sink_address(), |stage| match stage {
         Stage::Rcpt("later@sink.test") => Answer::say("452 4.2.2 mailbox full"),
         Stage::Rcpt("never@sink.test") => Answer::say("550 5.1.1 unknown"),

@@ -90,7 +90,7 @@ fn the_golden_notices_parse_in_python() {
 
 #[test]
 fn recipients_that_fail_in_different_attempts_share_one_notice() {
-    let setup = impatient("one-notice");
+    let setup = impatient("one-notice").parameter("ringpost_bounce_when", "message");
     let second = Arc::new(AtomicUsize::new(0));
     let tries = Arc::clone(&second);
     let sink = Sink::scripted(setup.sink_address(), move |stage| match stage {
@@ -122,7 +122,9 @@ fn recipients_that_fail_in_different_attempts_share_one_notice() {
 
 #[test]
 fn a_failure_is_not_forgotten_when_the_relay_is_killed_before_its_notice() {
-    let setup = impatient("killed-before-notice").parameter("ringpost_shards", "1");
+    let setup = impatient("killed-before-notice")
+        .parameter("ringpost_shards", "1")
+        .parameter("ringpost_bounce_when", "message");
     let (firsts, open) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
     let (count, is_open) = (Arc::clone(&firsts), Arc::clone(&open));
     let sink = Sink::scripted(setup.sink_address(), move |stage| match stage {

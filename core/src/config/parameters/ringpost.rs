@@ -3,8 +3,8 @@
 use crate::config::parameter::parameters;
 
 parameters! {
-    RINGPOST_BOUNCE_WHEN "ringpost_bounce_when" Word("message" "attempt") = "message", Honoured("bounce"),
-        "When a sender is told of failed recipients: when all recipients of the message are done, or at the end of each attempt.";
+    RINGPOST_BOUNCE_WHEN "ringpost_bounce_when" Word("message" "attempt") = "attempt", Honoured("bounce"),
+        "When a sender is told of failed recipients: at the end of each attempt, as Postfix does, or once, when all recipients of the message are done.";
     RINGPOST_DNS_SERVERS "ringpost_dns_servers" List = "", Honoured("dns"),
         "Name servers as address:port; empty for those of /etc/resolv.conf.";
     RINGPOST_DRAIN_LIMIT "ringpost_drain_limit" Time(Seconds) = "10s", Honoured("stop"),
