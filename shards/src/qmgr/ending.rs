@@ -65,6 +65,9 @@ fn record_reports(shard: &Rc<Shard>, message: &ActiveMessage, reports: &Reports)
 /// Takes the end of an attempt from the scheduler.
 pub(super) fn end_attempt(shard: &Rc<Shard>, id: QueuedId, end: AttemptEnd) {
     let message = shard.qmgr.messages.borrow_mut().remove(&id.0);
+    if !matches!(end, AttemptEnd::Held) {
+        operator::forget_wish(shard, id);
+    }
     let Some(message) = message else { return never_looked_at(shard, id, end) };
     if let AttemptEnd::Expired = end {
         expire(shard, &message);

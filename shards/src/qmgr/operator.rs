@@ -135,9 +135,9 @@ pub fn hold(shard: &Rc<Shard>, id: QueuedId) -> bool {
     true
 }
 
-/// Releases a message from hold: it is due at once.
+/// Releases a message from hold: it is due at once. False if it is not there, or only while it is requeued.
 pub fn release(shard: &Rc<Shard>, id: QueuedId) -> bool {
-    if !shard.qmgr.scheduler.borrow_mut().release(id, now_ms(shard)) {
+    if is_being_requeued(shard, id) || !shard.qmgr.scheduler.borrow_mut().release(id, now_ms(shard)) {
         return false;
     }
     shard.spool.release(MessageId::from_bits(id.0));
@@ -186,6 +186,9 @@ pub fn kick(shard: &Rc<Shard>, kick: Kick) {
 /// Takes a message in again under a new queue id, and ends the old one when that is committed. One in delivery follows
 /// when its attempt has ended.
 pub async fn requeue(shard: &Rc<Shard>, id: QueuedId) -> bool {
+    if is_being_requeued(shard, id) {
+        return false;
+    }
     match state(shard, id) {
         None | Some(MessageState::Corrupt) => false,
         Some(MessageState::Active) => {
@@ -193,7 +196,10 @@ pub async fn requeue(shard: &Rc<Shard>, id: QueuedId) -> bool {
             shard.qmgr.scheduler.borrow_mut().hold(id, now_ms(shard));
             true
         }
-        Some(MessageState::Hold) => requeue_held(shard, id, true).await,
+        Some(MessageState::Hold) => {
+            shard.qmgr.fates.borrow_mut().insert(id.0, Fate::Requeue);
+            requeue_held(shard, id, true).await
+        }
         Some(MessageState::Incoming | MessageState::Deferred) => {
             // On hold nothing touches it while its copy is being stored.
             shard.qmgr.fates.borrow_mut().insert(id.0, Fate::Requeue);
@@ -204,8 +210,14 @@ pub async fn requeue(shard: &Rc<Shard>, id: QueuedId) -> bool {
     }
 }
 
+/// Until its copy is stored the message stays on hold, so that nobody delivers it meanwhile.
+fn is_being_requeued(shard: &Shard, id: QueuedId) -> bool {
+    matches!(shard.qmgr.fates.borrow().get(&id.0), Some(Fate::Requeue | Fate::RequeueLater))
+}
+
 async fn requeue_held(shard: &Rc<Shard>, id: QueuedId, was_held: bool) -> bool {
     let stored = store_again(shard, id).await;
+    shard.qmgr.fates.borrow_mut().remove(&id.0);
     if let Err(reason) = &stored {
         shard.log.warning("postsuper", 0, format_args!("message {} is not requeued: {reason}", id.0));
         if !was_held {
@@ -258,12 +270,7 @@ pub(super) fn held(shard: &Rc<Shard>, id: QueuedId) {
 
 /// A message is on hold, and its records say all that is known of it.
 pub(super) fn held_and_settled(shard: &Rc<Shard>, id: QueuedId) {
-    let fate = shard.qmgr.fates.borrow().get(&id.0).copied();
-    if let Some(Fate::Requeue | Fate::RequeueLater) = fate {
-        shard.qmgr.fates.borrow_mut().remove(&id.0);
-    }
-    if fate == Some(Fate::RequeueLater) {
-        let shard = shard.clone();
+    if shard.qmgr.fates.borrow().get(&id.0) == Some(&Fate::RequeueLater) {
         let task = {
             let shard = shard.clone();
             async move {
@@ -272,4 +279,9 @@ pub(super) fn held_and_settled(shard: &Rc<Shard>, id: QueuedId) {
         };
         shard.handle.spawn(task);
     }
+}
+
+/// An attempt has ended in another way than an operator wanted it to: nothing of that wish is left.
+pub(super) fn forget_wish(shard: &Shard, id: QueuedId) {
+    shard.qmgr.fates.borrow_mut().remove(&id.0);
 }
