@@ -333,7 +333,8 @@ mod tests {
 
     #[test]
     fn a_target_that_answers_is_refused() {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        // An address of its own: on 127.0.0.1 another test may be given the port as soon as it is free.
+        let listener = std::net::TcpListener::bind("127.77.1.9:0").unwrap();
         let target = listener.local_addr().unwrap();
         assert!(refuse_taken(target).is_err());
         drop(listener);
