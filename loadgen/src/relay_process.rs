@@ -321,7 +321,7 @@ mod tests {
         let status = sleeper.terminate(deadline).expect("waited").expect("in time");
         assert!(!status.success(), "sleep dies of SIGTERM");
 
-        let mut family = Relay::start(&command(&["sh", "-c", "sleep 600 & wait"])).expect("sh starts");
+        let mut family = Relay::start(&command(&["sh", "-c", "sleep 5 & wait"])).expect("sh starts");
         family.kill().expect("killed");
         assert!(usage(family.pid()).is_none());
 
