@@ -11,7 +11,21 @@ use crate::source::Acknowledged;
 /// So many lost messages are named in a report.
 const EXAMPLES_MAX: usize = 10;
 
-/// Every acknowledged recipient in exactly one of delivered, bounced, lost; and the copies beyond the first.
+/// Where a message is that neither arrived nor bounced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whereabouts {
+    /// Nobody knows.
+    Lost,
+    /// Deleted by a command that was told so.
+    Deleted,
+    /// Perhaps deleted: the relay died before the command had its answer.
+    DeletionUnanswered,
+    /// The relay lists it.
+    Queued,
+}
+
+/// Every acknowledged recipient in exactly one of delivered, bounced, deleted, queued, lost; and the copies beyond the
+/// first.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Account {
     /// Recipients of acknowledged messages that the server had accepted.
@@ -20,7 +34,13 @@ pub struct Account {
     pub delivered: u64,
     /// Of these, never delivered, but the sender was told.
     pub bounced: u64,
-    /// Of these, neither.
+    /// Of these, neither, but deleted by a command that was told so.
+    pub deleted: u64,
+    /// Of these, neither, and the relay died before the command that was to delete them had its answer.
+    pub deletion_unanswered: u64,
+    /// Of these, neither, and in the queue at the end.
+    pub queued: u64,
+    /// Of these, nothing of all that.
     pub lost: u64,
     /// Deliveries of the same message to the same recipient beyond the first.
     pub duplicated: u64,
@@ -36,8 +56,18 @@ impl Account {
         self.lost == 0 && self.duplicated == 0 && (allow_bounces || self.bounced == 0)
     }
 
-    /// Draws up the account.
+    /// Draws up the account of a run in which nothing is deleted and nothing stays.
     pub fn settle(plan: &Plan, acknowledged: &[Acknowledged], ledgers: &[Arc<Mutex<Ledger>>]) -> Account {
+        Account::settle_knowing(plan, acknowledged, ledgers, |_| Whereabouts::Lost)
+    }
+
+    /// Draws up the account; `whereabouts` knows of a message, by its number, that did not arrive.
+    pub fn settle_knowing(
+        plan: &Plan,
+        acknowledged: &[Acknowledged],
+        ledgers: &[Arc<Mutex<Ledger>>],
+        whereabouts: impl Fn(u64) -> Whereabouts,
+    ) -> Account {
         let ledgers = lock_all(ledgers);
         let mut account = Account::default();
         let mut delivered_copies = 0;
@@ -50,11 +80,18 @@ impl Account {
             } else if fate.bounced > 0 {
                 account.bounced += 1;
             } else {
-                account.lost += 1;
-                if account.lost_examples.len() < EXAMPLES_MAX {
-                    let mut address = String::new();
-                    plan.recipient(id.sequence, number, &mut address);
-                    account.lost_examples.push(format!("{id} {address}"));
+                match whereabouts(id.sequence) {
+                    Whereabouts::Deleted => account.deleted += 1,
+                    Whereabouts::DeletionUnanswered => account.deletion_unanswered += 1,
+                    Whereabouts::Queued => account.queued += 1,
+                    Whereabouts::Lost => {
+                        account.lost += 1;
+                        if account.lost_examples.len() < EXAMPLES_MAX {
+                            let mut address = String::new();
+                            plan.recipient(id.sequence, number, &mut address);
+                            account.lost_examples.push(format!("{id} {address}"));
+                        }
+                    }
                 }
             }
         });
@@ -102,6 +139,11 @@ impl Missing {
         let ledgers = lock_all(ledgers);
         self.recipients.retain(|&(id, key)| fate_in(&ledgers, id, key) == Fate::default());
         self.recipients.len()
+    }
+
+    /// How many are left of messages, by their numbers, that `counts` picks.
+    pub fn left_of(&self, counts: impl Fn(u64) -> bool) -> usize {
+        self.recipients.iter().filter(|(id, _)| counts(id.sequence)).count()
     }
 }
 

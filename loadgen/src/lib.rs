@@ -21,6 +21,7 @@ pub mod id_file;
 pub mod ledger;
 pub mod message;
 mod net;
+pub mod queue_commands;
 pub mod relay_process;
 pub mod report;
 pub mod run;

@@ -9,19 +9,24 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use ringpost_loadgen::Failure;
 use ringpost_loadgen::executor::THREADS_MAX;
 use ringpost_loadgen::message::Plan;
+use ringpost_loadgen::queue_commands::TEMPLATE_PREFIX;
 use ringpost_loadgen::relay_process::RelayCommand;
 use ringpost_loadgen::run::{RelayChoice, RunSettings};
 use ringpost_loadgen::script::Script;
 use ringpost_loadgen::sink::SinkSettings;
 use ringpost_loadgen::size::SizeDistribution;
 use ringpost_loadgen::source::SourceSettings;
-use ringpost_loadgen::torture::TortureSettings;
+use ringpost_loadgen::torture::{CommandSettings, TortureSettings};
 
 /// Messages of a run when the user does not say.
 const DEFAULT_MESSAGES: u64 = 100_000;
 
 /// Messages per second under torture when the user does not say.
 const TORTURE_RATE: f64 = 2000.0;
+
+/// What the sink does under torture when the user does not say: without mail that waits, queue commands would find none.
+const TORTURE_SCRIPT: &str =
+    "[[rule]]\nstage = \"rcpt\"\nshare = 0.2\nreply = \"451 4.7.1 Come back later\"\n";
 
 /// Most sessions of a source: each is a socket and a task.
 const SESSIONS_MAX: u64 = 60_000;
@@ -48,6 +53,16 @@ pub enum Command {
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Switch {
+    On,
+    Off,
+}
+
+/// Whether something is done.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum WhereOffered {
+    /// If the relay offers it
+    Auto,
+    /// A relay without it is a failure
     On,
     Off,
 }
@@ -184,6 +199,10 @@ pub struct TortureOptions {
     /// Longest
     #[arg(long, value_name = "MILLISECONDS", default_value_t = 1500)]
     pub life_max: u64,
+    /// Fire the relay's queue commands (PROGRAM postqueue …, postsuper …) at random messages; wants the spool directory.
+    /// The sink then puts off a fifth of all recipients, if there is no --script
+    #[arg(long, value_name = "WHEN", default_value = "auto")]
+    pub commands: WhereOffered,
     #[command(flatten)]
     pub traffic: TrafficOptions,
     #[command(flatten)]
@@ -351,9 +370,27 @@ impl TortureOptions {
         let mut source = self.traffic.settings(resolve(&self.relay.target)?)?;
         // Without a bound the queue would grow faster than a relay that dies every second can empty it.
         source.rate = source.rate.or(Some(TORTURE_RATE));
+        let mut sink = self.behaviour.settings(vec![resolve(&self.relay.sink)?])?;
+        let commands = match (self.commands, self.relay.spool()) {
+            (WhereOffered::Off, _) | (WhereOffered::Auto, None) => None,
+            (WhereOffered::On, None) => {
+                return Err(Failure::Usage("--commands wants --spool or --directory".into()));
+            }
+            (when, Some(spool)) => Some(CommandSettings { spool, required: when == WhereOffered::On }),
+        };
+        if commands.is_some() {
+            let mut plan = (*source.plan).clone();
+            plan.recipient_template.insert_str(0, TEMPLATE_PREFIX);
+            plan.check().map_err(Failure::Usage)?;
+            source.plan = Arc::new(plan);
+            if self.behaviour.script.is_none() {
+                sink.script = Arc::new(Script::parse(TORTURE_SCRIPT).map_err(Failure::Usage)?);
+            }
+        }
         Ok(TortureSettings {
             source,
-            sink: self.behaviour.settings(vec![resolve(&self.relay.sink)?])?,
+            sink,
+            commands,
             relay,
             kills: self.kills,
             life_min: Duration::from_millis(self.life_min),

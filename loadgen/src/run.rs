@@ -276,14 +276,20 @@ impl fmt::Display for Account {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             formatter,
-            "account: {} recipients acknowledged = {} delivered + {} bounced + {} lost; {} duplicated, {} delivered \
-             without acknowledgement",
-            self.acknowledged,
-            self.delivered,
-            self.bounced,
-            self.lost,
-            self.duplicated,
-            self.unacknowledged_delivered
+            "account: {} recipients acknowledged = {} delivered + {} bounced + {} lost",
+            self.acknowledged, self.delivered, self.bounced, self.lost,
+        )?;
+        if self.deleted + self.deletion_unanswered + self.queued > 0 {
+            write!(
+                formatter,
+                " + {} queued + {} deleted + {} whose deletion was not answered",
+                self.queued, self.deleted, self.deletion_unanswered
+            )?;
+        }
+        write!(
+            formatter,
+            "; {} duplicated, {} delivered without acknowledgement",
+            self.duplicated, self.unacknowledged_delivered
         )?;
         for example in &self.lost_examples {
             write!(formatter, "\n         lost: {example}")?;
