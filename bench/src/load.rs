@@ -173,7 +173,7 @@ fn check_account(load: &Load, work: Work, sent: &Value, taken: &Value) -> io::Re
 }
 
 /// A summary of the generator's report.
-fn latency(summary: &Value) -> Option<Latency> {
+pub(crate) fn latency(summary: &Value) -> Option<Latency> {
     let ms = |name: &str| Some(summary[name].as_f64()? / 1000.0);
     Some(Latency {
         mean_ms: ms("mean_us")?,

@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::load::{Load, Work};
 use crate::ports::free_port;
 use crate::relay::{Kind, Relay};
+use crate::reopening::{self, Reopening};
 use crate::running::{PATIENCE, Running};
 
 /// Over such a time the relay must have used no more than one tick of the kernel's clock to count as idle.
@@ -33,10 +34,12 @@ pub struct QueueCost {
     pub settling_s: f64,
     /// Processor time while idle, as a percentage of one core.
     pub idle_cpu_percent: f64,
+    /// What is done with the queue then; only Ringpost's own.
+    pub reopening: Option<Reopening>,
 }
 
 /// Fills the queue of a relay whose destination refuses connections, waits until the relay is idle, and then watches
-/// it for `watch`.
+/// it for `watch`; then opens the queue again, lists it, delivers from it and deletes it.
 ///
 /// # Errors
 /// When a program cannot be run, fails, or the relay does not come to rest.
@@ -77,6 +80,12 @@ pub fn measure(
     if queued.is_some_and(|queued| queued != work.messages) {
         return Err(io::Error::other(format!("{queued:?} messages are in the queue, not {}", work.messages)));
     }
+    let reopening = match kind {
+        Kind::Ringpost(binary) => {
+            Some(reopening::measure(binary, load, work.messages, directory, listen, dead)?)
+        }
+        _ => None,
+    };
     Ok(QueueCost {
         messages: work.messages,
         accepted_per_s: work.messages as f64 / accepted.duration_since(start).as_secs_f64(),
@@ -85,5 +94,6 @@ pub fn measure(
         resident_idle_mib: idle.resident_bytes as f64 / f64::from(1 << 20),
         settling_s: settling.as_secs_f64(),
         idle_cpu_percent: (idle.cpu_us - idle_before.cpu_us) as f64 / idle_us * 100.0,
+        reopening,
     })
 }

@@ -86,6 +86,20 @@ impl Relay {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
+        Relay::start_again(kind, directory, listen, sink, more)
+    }
+
+    /// As [`Relay::start`] on the queue that an earlier relay left in `directory`.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn start_again(
+        kind: &Kind,
+        directory: &Path,
+        listen: u16,
+        sink: u16,
+        more: &[String],
+    ) -> io::Result<Relay> {
         fs::create_dir_all(directory)?;
         let mut command = match kind {
             Kind::Ringpost(binary) => ringpost(binary, directory, listen, sink, more)?,

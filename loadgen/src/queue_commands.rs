@@ -3,8 +3,8 @@
 //! Receives: what the commands print. Sends: the commands, as processes of the relay's program.
 //! Owns: the books of what they did: which messages were deleted, and which may have been, since the relay died before
 //! its answer came.
-//! Limits: one command at a time and one more beside a kill; [`LISTED_MAX`] messages are known by name, [`TARGETS_MAX`]
-//! named in a command; a command that takes longer than [`COMMAND_TIMEOUT`] is ended and held against the relay.
+//! Limits: one command at a time and one more beside a kill; `LISTED_MAX` messages are known by name, `TARGETS_MAX`
+//! named in a command; a command that takes longer than `COMMAND_TIMEOUT` is ended and held against the relay.
 //! On failure: commands fail while the relay is dead, which is counted and no fault; one that crashes is.
 //!
 //! A message is known by the number in its recipients' addresses ([`TEMPLATE_PREFIX`]), whatever its queue id: requeuing

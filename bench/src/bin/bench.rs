@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
+use ringpost_bench::destinations::{self, Pair};
 use ringpost_bench::load::{Connections, Load, Work};
 use ringpost_bench::machine::Machine;
 use ringpost_bench::queue::{self, QueueCost};
@@ -46,6 +47,12 @@ struct Options {
     /// Messages queued for a dead destination [default: 20000; quick: 5000].
     #[arg(long)]
     queue: Option<u64>,
+    /// Messages for dead destinations beside a healthy one [default: 100000; quick: 5000].
+    #[arg(long)]
+    dead_messages: Option<u64>,
+    /// Messages a second to the healthy one.
+    #[arg(long, default_value_t = 1000.0)]
+    healthy_rate: f64,
     /// Bytes of a message.
     #[arg(long, default_value_t = 4096)]
     size: u64,
@@ -69,8 +76,12 @@ enum Part {
     Speed,
     /// From the dot to its 250 at half of the saturation rate, against the disk.
     Latency,
-    /// A long queue for a dead destination.
+    /// A long queue for a dead destination: filled, at rest, opened again, listed, delivered from, deleted.
     Queue,
+    /// Two shards that share a destination, against the same work for two destinations.
+    Coordination,
+    /// A healthy destination while a thousand dead ones hold mail, against alone.
+    Dead,
 }
 
 /// Exit status when the measurement could not be made (sysexits: EX_UNAVAILABLE).
@@ -175,16 +186,43 @@ fn bench(options: &Options) -> io::Result<()> {
         println!("{}", queue_text(&cost));
         queue = Some(cost);
     }
+    let kind = Kind::Ringpost(options.ringpost.clone());
+    let mut coordination = None;
+    if options.only.contains(&Part::Coordination) {
+        let work = options.work(Connections::KeptPipelined);
+        let pair = destinations::shared(&kind, &load, work, runs, &options.directory)?;
+        println!("{}", destinations::shared_text(&pair));
+        coordination = Some(pair);
+    }
+    let mut dead = None;
+    if options.only.contains(&Part::Dead) {
+        dead = Some(beside_dead(options, &kind, &load, runs)?);
+    }
     if let Some(path) = &options.json {
         let ratios: serde_json::Map<String, serde_json::Value> =
             ratios_to_bare(&speed).into_iter().map(|(what, ratio)| (what.to_owned(), json!(ratio))).collect();
         let latency = rated.as_ref().map(
             |half| json!({ "series": half, "p99_to_commit_p99": latency_ratios(half).map(|(p99, _)| p99) }),
         );
-        let figures = json!({ "machine": machine, "speed": speed, "to_bare_loop": ratios, "latency": latency, "queue": queue });
+        let figures = json!({ "machine": machine, "speed": speed, "to_bare_loop": ratios, "latency": latency, "queue": queue,
+            "coordination": coordination, "dead": dead });
         std::fs::write(path, format!("{figures:#}\n"))?;
     }
     Ok(())
+}
+
+fn beside_dead(options: &Options, kind: &Kind, load: &Load, runs: usize) -> io::Result<Pair> {
+    if options.healthy_rate <= 0.0 {
+        return Err(io::Error::other("--healthy-rate: more than 0"));
+    }
+    let mut work = options.work(Connections::KeptPipelined);
+    let seconds = options.or_usual(options.rated_seconds, 5, 20);
+    work.messages = ((options.healthy_rate * seconds as f64) as u64).max(1);
+    work.rate = Some(options.healthy_rate);
+    let dead_messages = options.or_usual(options.dead_messages, 5_000, 100_000);
+    let pair = destinations::beside_dead(kind, load, work, dead_messages, runs, &options.directory)?;
+    println!("{}", destinations::beside_dead_text(&pair, dead_messages));
+    Ok(pair)
 }
 
 /// The bare loop offers no pipelining, so it stands beside the relay with four round trips.
@@ -262,9 +300,10 @@ fn latency_ratios(half: &Series) -> Option<(f64, f64)> {
 }
 
 fn queue_text(cost: &QueueCost) -> String {
+    let reopening = cost.reopening.map_or(String::new(), |reopening| format!("\n{reopening}"));
     format!(
         "{} messages queued for a dead destination: accepted {:.0}/s, {:.1} µs CPU a message, peak {:.0} MiB; idle \
-         {:.1} s after the last 250: {:.0} MiB, {:.2}% of a core",
+         {:.1} s after the last 250: {:.0} MiB, {:.2}% of a core{reopening}",
         cost.messages,
         cost.accepted_per_s,
         cost.cpu_us,
