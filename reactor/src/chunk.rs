@@ -28,6 +28,11 @@ impl Chunk {
         Self { lease: Lease::Buffer { core: core.clone(), id, len } }
     }
 
+    /// Bytes that came from another reactor.
+    pub(crate) fn heap(bytes: Vec<u8>) -> Self {
+        Self { lease: Lease::Heap(bytes.into()) }
+    }
+
     /// Moves the bytes to the heap, so that the buffer goes back; whether there was a buffer.
     pub(crate) fn move_to_heap(&mut self) -> bool {
         if !matches!(self.lease, Lease::Buffer { .. }) {

@@ -26,7 +26,7 @@ use std::{
     cell::{Cell, RefCell},
     collections::VecDeque,
     fmt,
-    future::Future,
+    future::{Future, poll_fn},
     io,
     mem::MaybeUninit,
     os::fd::{AsRawFd, OwnedFd},
@@ -99,6 +99,8 @@ pub struct Stream {
 pub struct PassedStream {
     socket: OwnedFd,
     peer: Endpoint,
+    /// Bytes that were received and not read.
+    unread: Vec<u8>,
 }
 
 impl Stream {
@@ -248,24 +250,38 @@ impl Stream {
         socket::local_endpoint(self.shared.descriptor.borrow())
     }
 
-    /// Takes the connection off this reactor, so that another shard's can [`adopt`](Handle::adopt) it.
+    /// Stops receiving, so that the stream can be [passed](Self::pass) on. What has arrived stays unread, and the next
+    /// [`recv`](Self::recv) begins again.
+    pub async fn rest(&self) {
+        poll_fn(|context| self.shared.poll_rest(context)).await;
+    }
+
+    /// Takes the connection off this reactor, with what it has received and nobody has read, so that another shard's
+    /// can [`adopt`](Handle::adopt) it.
     ///
-    /// Panics if [`recv`](Self::recv) was called before, or a send is under way: such a stream has operations in this
-    /// reactor's ring.
+    /// Panics if the stream receives (it does after a [`recv`](Self::recv) until it [rests](Self::rest)), or a send is
+    /// under way or was given up: such a stream has operations in this reactor's ring.
     pub fn pass(self) -> PassedStream {
         let Self { shared, peer } = &self;
         let idle =
             shared.receive.borrow().multishot == Multishot::Idle && shared.sending.get() == Sending::Idle;
-        assert!(idle, "a stream is passed on before its first recv and between sends");
+        assert!(idle, "a stream is passed on while it rests and between sends");
         let (shared, peer) = (shared.clone(), peer.clone());
+        let chunks = std::mem::take(&mut shared.receive.borrow_mut().unread);
+        let unread = chunks.iter().flat_map(|chunk| chunk.iter().copied()).collect();
+        drop(chunks);
         drop(self);
         let shared = Rc::into_inner(shared).expect("an idle stream is in no slot");
         let socket = Descriptor::into_owned(shared.descriptor).expect("an idle stream is in no slot");
-        PassedStream { socket, peer }
+        PassedStream { socket, peer, unread }
     }
 
     pub(crate) fn adopt(core: &Rc<Core>, passed: PassedStream) -> Stream {
-        Stream::new(core, passed.socket, passed.peer)
+        let stream = Stream::new(core, passed.socket, passed.peer);
+        if !passed.unread.is_empty() {
+            stream.shared.receive.borrow_mut().unread.push_back(Chunk::heap(passed.unread));
+        }
+        stream
     }
 }
 
@@ -350,6 +366,25 @@ impl StreamCore {
                 return Poll::Ready(result);
             }
         }
+        Poll::Pending
+    }
+
+    fn poll_rest(self: &Rc<Self>, context: &Context<'_>) -> Poll<()> {
+        let mut receive = self.receive.borrow_mut();
+        match receive.multishot {
+            Multishot::Idle => return Poll::Ready(()),
+            Multishot::Starved => {
+                self.core.starved.borrow_mut().retain(|stream| !Rc::ptr_eq(stream, self));
+                receive.multishot = Multishot::Idle;
+                return Poll::Ready(());
+            }
+            Multishot::Armed(index) => {
+                receive.multishot = Multishot::Ending;
+                self.core.cancel(index);
+            }
+            Multishot::Ending => {}
+        }
+        receive.waker = Some(context.waker().clone());
         Poll::Pending
     }
 

@@ -421,6 +421,44 @@ fn a_fresh_connection_is_handed_to_another_shard() {
 }
 
 #[test]
+fn a_used_connection_is_handed_over_with_what_was_not_read() {
+    let (mut sender, mut receiver) = ringpost_reactor::ring::spsc(2);
+    let other = thread::spawn(move || {
+        with(16, async |handle| {
+            let stream = handle.adopt(receiver.recv().await.unwrap());
+            let bytes = read_exactly(&stream, 10).await;
+            stream.send(bytes).await.0.unwrap();
+        })
+    });
+    with(16, async |handle| {
+        let (client, server) = pair(&handle).await;
+        client.send(b"read".to_vec()).await.0.unwrap();
+        assert_eq!(read_exactly(&server, 4).await, b"read");
+        client.send(b"unread".to_vec()).await.0.unwrap();
+        settle(&handle, || handle.figures().in_flight <= 2).await;
+        server.rest().await;
+        sender.try_send(server.pass()).unwrap();
+        client.send(b"late".to_vec()).await.0.unwrap();
+        assert_eq!(read_exactly(&client, 10).await, b"unreadlate");
+        assert!(client.recv().await.unwrap().is_empty());
+    });
+    other.join().unwrap();
+}
+
+#[test]
+fn a_stream_that_rested_receives_again() {
+    with(16, async |handle| {
+        let (client, server) = pair(&handle).await;
+        for text in [b"one", b"two"] {
+            client.send(text.to_vec()).await.0.unwrap();
+            assert_eq!(read_exactly(&server, 3).await, text);
+            server.rest().await;
+            server.rest().await;
+        }
+    });
+}
+
+#[test]
 fn handles_that_outlive_their_reactor_give_errors() {
     let (handle, listener, stream) = with(16, async |handle| {
         let listener = listen(&handle);
