@@ -2,8 +2,10 @@
 
 mod smtp_support;
 
-use ringpost_core::smtp::{ClientSettings, EhloKeywords, Event, MailRequest, Protocol, ResultKind};
-use smtp_support::{Dialogue, GREETING_PIPELINING, GREETING_PLAIN, rcpt};
+use std::rc::Rc;
+
+use ringpost_core::smtp::{ClientSettings, EhloKeywords, Event, MailRequest, Protocol, ResultKind, Session};
+use smtp_support::{Dialogue, GREETING_PIPELINING, GREETING_PLAIN, peer, rcpt};
 
 #[test]
 fn pipelined_mail_is_one_flight() {
@@ -313,6 +315,30 @@ fn a_probe_tells_whether_a_kept_connection_lives() {
     assert_eq!(dialogue.server("250 ok\r\n"), Event::Ready);
     dialogue.probe();
     assert_eq!(dialogue.server("421 idle too long\r\n"), Event::Broken);
+}
+
+#[test]
+fn a_carried_session_goes_on_with_what_it_had_learned() {
+    let mut dialogue = Dialogue::ready(GREETING_PIPELINING);
+    dialogue.begin("s@example.com", &["a@example.org"]);
+    assert_eq!(dialogue.server("250 ok\r\n550 no\r\n554 no recipients\r\n"), Event::Finished);
+    let carried = dialogue.session.carry().expect("it is between mails");
+    let session = Session::resume(Rc::new(ClientSettings::default()), carried);
+    assert_eq!(session.peer().with_port(), peer().with_port());
+    let mut dialogue = Dialogue::new(ClientSettings::default());
+    dialogue.session = session;
+    // The transaction that had no recipient is still open; the server's offers are known without another EHLO.
+    let sent = dialogue.begin("t@example.com", &["c@example.org"]);
+    assert!(sent.starts_with("RSET\r\nMAIL FROM:<t@example.com> SIZE=4096\r\nRCPT TO"), "{sent}");
+    assert_eq!(dialogue.session.mails_begun(), 2);
+}
+
+#[test]
+fn a_session_within_a_mail_or_a_reply_cannot_be_carried() {
+    let mut dialogue = Dialogue::ready(GREETING_PIPELINING);
+    dialogue.begin("s@example.com", &["a@example.org"]);
+    assert!(dialogue.session.carry().is_none());
+    assert!(Dialogue::new(ClientSettings::default()).session.carry().is_none(), "not greeted yet");
 }
 
 #[test]

@@ -50,6 +50,8 @@ pub struct Counters {
     pub connections_out: Count,
     /// Transactions on a kept connection.
     pub connections_reused: Count,
+    /// Idle connections that were handed to another shard.
+    pub connections_handed_over: Count,
     /// Messages whose content was read back from the spool for an attempt.
     pub reloads: Count,
     /// What this queue manager had to say to others about destinations' slots.
@@ -86,6 +88,8 @@ pub struct ShardFigures {
     pub connections_out: u64,
     /// See [`Counters::connections_reused`].
     pub connections_reused: u64,
+    /// See [`Counters::connections_handed_over`].
+    pub connections_handed_over: u64,
     /// See [`Counters::reloads`].
     pub reloads: u64,
     /// See [`Counters::slot_messages`].
@@ -132,6 +136,7 @@ impl ShardFigures {
             (&mut self.notices, other.notices),
             (&mut self.connections_out, other.connections_out),
             (&mut self.connections_reused, other.connections_reused),
+            (&mut self.connections_handed_over, other.connections_handed_over),
             (&mut self.reloads, other.reloads),
             (&mut self.slot_messages, other.slot_messages),
             (&mut self.slot_messages_refused, other.slot_messages_refused),

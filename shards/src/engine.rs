@@ -24,6 +24,7 @@ use crate::failure::Failure;
 use crate::mesh::{self, Control, Loads};
 use crate::settings::Settings;
 use crate::shard;
+use crate::smtp::IdleBoard;
 
 /// How long a listening address may stay taken by a process that is just ending.
 const ADDRESS_WAIT: Duration = Duration::from_secs(2);
@@ -59,6 +60,7 @@ impl Engine {
     fn start(settings: Arc<Settings>) -> Result<Engine, Failure> {
         let shards = settings.shards;
         let loads = Loads::new(shards);
+        let idle_board = (shards > 1).then(|| IdleBoard::new(shards));
         let (started, reports) = sync_channel(shards);
         let (ends, controls): (Vec<_>, Vec<_>) = mesh::rings(shards).into_iter().unzip();
         let switchboard = Arc::new(Switchboard::new(controls));
@@ -69,6 +71,7 @@ impl Engine {
                 settings: engine.settings.clone(),
                 mesh: ends,
                 loads: loads.clone(),
+                idle_board: idle_board.clone(),
                 started: started.clone(),
             };
             let thread = std::thread::Builder::new()

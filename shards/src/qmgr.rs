@@ -22,7 +22,7 @@ use ringpost_core::dsn::Status;
 use ringpost_core::envelope::{Reason, Reports};
 use ringpost_core::qmgr::{
     Action, Custody, Delivery, DeliveryReport, MessageId as QueuedId, MessageState, QmgrSettings, Refilled,
-    Resolved, Scheduler, ShardPlace, SiteHandle, SlotMessage,
+    Resolved, Scheduler, ShardPlace, SiteHandle, SiteNames, SlotMessage,
 };
 use ringpost_core::resolve::Destination;
 use ringpost_reactor::local::Notify;
@@ -100,6 +100,20 @@ impl Qmgr {
         let (_transport, nexthop) = scheduler.site_names(site).expect("a site in delivery is not forgotten");
         // Where each recipient is a destination of its own, the nexthop follows the local part.
         nexthop.rsplit_once('@').map_or(nexthop, |(_, nexthop)| nexthop).to_owned()
+    }
+}
+
+impl Qmgr {
+    /// The whole names of a site; `None` when it has been forgotten.
+    pub fn site_names(&self, site: SiteHandle) -> Option<SiteNames> {
+        let scheduler = self.scheduler.borrow();
+        let (transport, nexthop) = scheduler.site_names(site)?;
+        Some(SiteNames { transport: transport.into(), nexthop: nexthop.into() })
+    }
+
+    /// Whether these are the site's names.
+    pub fn is_site(&self, site: SiteHandle, names: &SiteNames) -> bool {
+        self.scheduler.borrow().site_names(site) == Some((&*names.transport, &*names.nexthop))
     }
 }
 

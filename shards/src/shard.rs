@@ -29,9 +29,9 @@ use crate::mesh::{Control, Loads, MeshEnds, MeshMessage, MeshSenders};
 use crate::qmgr::Qmgr;
 use crate::settings::Settings;
 use crate::slots::Slots;
-use crate::smtp::SmtpTransport;
+use crate::smtp::{IdleBoard, SmtpTransport};
 use crate::spool_disk::ShardSpool;
-use crate::{anvil, control, flush, listener, mesh, qmgr, slots, spool_disk};
+use crate::{anvil, control, flush, listener, mesh, qmgr, slots, smtp, spool_disk};
 
 /// Clients that the kernel holds for us between two turns; `net.core.somaxconn` bounds it too.
 const LISTEN_BACKLOG: u32 = 4096;
@@ -46,6 +46,8 @@ pub struct Parts {
     pub mesh: MeshEnds,
     /// The load counters of all shards.
     pub loads: Arc<Loads>,
+    /// What the shards show each other of their idle connections; none if there is one shard.
+    pub idle_board: Option<Arc<IdleBoard>>,
     /// Where to tell that the shard has started.
     pub started: Started,
 }
@@ -123,6 +125,7 @@ impl Shard {
             notices: count.notices.value(),
             connections_out: count.connections_out.value(),
             connections_reused: count.connections_reused.value(),
+            connections_handed_over: count.connections_handed_over.value(),
             reloads: count.reloads.value(),
             slot_messages: count.slot_messages.value(),
             slot_messages_refused: count.slot_messages_refused.value(),
@@ -175,7 +178,7 @@ struct Ready {
 impl Shard {
     /// Recovers the spool and takes the addresses; accepts and delivers nothing yet.
     async fn start(handle: Handle, parts: Parts) -> Result<Ready, Failure> {
-        let Parts { index, settings, mesh, loads, started: _ } = parts;
+        let Parts { index, settings, mesh, loads, idle_board, started: _ } = parts;
         let log = Log::open(&handle, &settings)?;
         let spool = spool_disk::open(&handle, &settings, index).await?;
         let listeners = listen(&handle, &settings)?;
@@ -188,7 +191,7 @@ impl Shard {
             anvil: Anvil::new(settings.anvil_unit),
             flush: Flush::default(),
             resolver: Resolver::new(handle.clone(), settings.dns_servers.clone()),
-            transport: SmtpTransport::new(&settings),
+            transport: SmtpTransport::new(&settings, index, idle_board),
             session_settings: settings
                 .services
                 .iter()
@@ -277,6 +280,7 @@ impl Shard {
             self.handle.spawn(mesh::hear(self.clone(), from, receiver));
         }
         anvil::start(self);
+        smtp::start_statistics(self);
         for (service, listener) in listeners.into_iter().enumerate() {
             self.handle.spawn(listener::run(self.clone(), service as u16, listener));
         }

@@ -2,7 +2,8 @@
 //!
 //! Receives: deliveries from the queue manager.
 //! Sends:    mail to servers; the result of every recipient back to the queue manager; the delivery lines.
-//! Owns:     the connections, also those that wait for more mail (Postfix's scache, within one shard).
+//! Owns:     the connections, also those that wait for more mail (Postfix's scache); an idle one goes to another shard
+//!           that needs it (`hand_over`).
 //! Limits:   `smtp_mx_address_limit` addresses and `smtp_mx_session_limit` sessions a delivery; a connection waits for
 //!           more mail only where mail comes back-to-back, or for `smtp_connection_cache_destinations`; it then
 //!           waits `smtp_connection_cache_time_limit`, is used for `smtp_connection_reuse_time_limit` and
@@ -12,18 +13,19 @@
 
 mod attempt;
 mod connection;
+mod hand_over;
+mod idle;
 mod route;
+mod statistics;
 
-use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
-use hashbrown::HashMap;
 use ringpost_core::envelope::Reason;
 use ringpost_core::logline::{self, Delays, Relay};
 use ringpost_core::qmgr::{Delivery, SiteHandle};
 use ringpost_core::smtp::ClientSettings;
-use ringpost_reactor::local::{OneshotSender, oneshot};
 
 use crate::message::ActiveMessage;
 use crate::qmgr;
@@ -32,81 +34,83 @@ use crate::settings::Settings;
 use crate::shard::Shard;
 
 use self::connection::Connection;
+use self::hand_over::Questions;
+use self::idle::{AT_REST, Bucket, Idle, Work};
+use self::statistics::Lookups;
+
+pub use self::connection::CarriedConnection;
+pub use self::hand_over::{connection_answered, connection_wanted};
+pub use self::idle::IdleBoard;
+pub use self::statistics::start_statistics;
 
 /// The SMTP client of one shard.
 pub struct SmtpTransport {
     client: Rc<ClientSettings>,
-    idle: RefCell<HashMap<SiteHandle, Vec<OneshotSender<Delivery>>, foldhash::fast::RandomState>>,
+    idle: Idle,
+    questions: Questions,
+    lookups: Lookups,
 }
 
 impl SmtpTransport {
-    /// A client without connections.
-    pub fn new(settings: &Settings) -> SmtpTransport {
-        SmtpTransport { client: Rc::new(settings.smtp.client.clone()), idle: RefCell::default() }
-    }
-
-    /// Gives the delivery to a connection of its site that waits for work; back if there is none.
-    fn give_to_idle(&self, mut delivery: Delivery) -> Result<(), Delivery> {
-        let mut idle = self.idle.borrow_mut();
-        let Some(waiting) = idle.get_mut(&delivery.site) else { return Err(delivery) };
-        while let Some(place) = waiting.pop() {
-            match place.send(delivery) {
-                Ok(()) => return Ok(()),
-                Err(back) => delivery = back,
-            }
-        }
-        Err(delivery)
-    }
-
-    fn forget_closed(&self, site: SiteHandle) {
-        let mut idle = self.idle.borrow_mut();
-        if let Some(waiting) = idle.get_mut(&site) {
-            waiting.retain(|place| !place.is_closed());
-            if waiting.is_empty() {
-                idle.remove(&site);
-            }
+    /// The client of shard `shard`, without connections.
+    pub fn new(settings: &Settings, shard: usize, board: Option<Arc<IdleBoard>>) -> SmtpTransport {
+        SmtpTransport {
+            client: Rc::new(settings.smtp.client.clone()),
+            idle: Idle::new(shard, board),
+            questions: Questions::default(),
+            lookups: Lookups::default(),
         }
     }
 }
 
 /// Starts a delivery on an idle connection of its site, or on a new one.
 pub fn start(shard: &Rc<Shard>, delivery: Delivery) {
-    if let Err(delivery) = shard.transport.give_to_idle(delivery) {
+    if let Err(delivery) = shard.transport.idle.give(delivery) {
         shard.handle.spawn(serve(shard.clone(), delivery));
     }
 }
 
-/// The life of a connection: from its first delivery to the end of its idle time.
+/// The life of a connection on this shard: from its first delivery here to the end of its idle time.
 async fn serve(shard: Rc<Shard>, delivery: Delivery) {
     let site = delivery.site;
     serve_site(&shard, delivery).await;
-    shard.transport.forget_closed(site);
+    shard.transport.idle.forget_closed(site);
 }
 
 async fn serve_site(shard: &Rc<Shard>, mut delivery: Delivery) {
     let limits = &shard.settings.smtp;
-    let always_kept =
-        !limits.cache_destinations.is_empty() && limits.always_keeps(&shard.qmgr.nexthop(delivery.site));
+    let site = delivery.site;
+    let bucket = shard.transport.idle.board().and_then(|_| shard.qmgr.site_names(site));
+    let bucket = bucket.map(|names| Bucket::of(&names.transport, &names.nexthop));
+    let always_kept = !limits.cache_destinations.is_empty() && limits.always_keeps(&shard.qmgr.nexthop(site));
     let mut connection: Option<Connection> = None;
     loop {
+        let mut has_moved = false;
+        if connection.is_none() {
+            connection = hand_over::from_other_shard(shard, site, bucket).await;
+            has_moved = connection.is_some();
+        }
+        match connection {
+            Some(_) => shard.transport.lookups.hits.one(),
+            None => shard.transport.lookups.misses.one(),
+        }
         let end = attempt::deliver(shard, &mut connection, &delivery).await;
         if connection.as_ref().is_some_and(|open| !may_be_reused(shard, open, always_kept)) {
             quit(shard, connection.take());
         }
+        // Where mail is back-to-back over the shards it need not be so here.
+        let keeps = always_kept || delivery.keep_connection || has_moved;
         if let Some(next) = qmgr::delivery_ended(shard, &delivery, end) {
             delivery = next;
             continue;
         }
-        let Some(mut open) = connection.take() else { return };
-        if !always_kept && !delivery.keep_connection {
+        let Some(open) = connection.take() else { return };
+        if !keeps {
             return quit(shard, Some(open));
         }
-        match wait_for_work(shard, &mut open, delivery.site).await {
-            Some(next) => {
-                delivery = next;
-                connection = Some(open);
-            }
-            None => return quit(shard, Some(open)),
+        match wait_for_work(shard, open, site, bucket).await {
+            Some((next, open)) => (delivery, connection) = (next, open),
+            None => return,
         }
     }
 }
@@ -119,27 +123,37 @@ fn may_be_reused(shard: &Shard, open: &Connection, always_kept: bool) -> bool {
         && (limits.reuse_count == 0 || open.session.mails_begun() < limits.reuse_count)
 }
 
-/// The next delivery of the site; None when the connection has waited long enough, or the server ended it.
-async fn wait_for_work(shard: &Rc<Shard>, open: &mut Connection, site: SiteHandle) -> Option<Delivery> {
-    let (sender, work) = oneshot();
-    shard.transport.idle.borrow_mut().entry(site).or_default().push(sender);
-    let limit = shard.settings.smtp.cache_time;
+/// The next delivery of the site, with the connection if it still lives. None, and the connection is closed or gone to
+/// another shard, when it has waited long enough or the server ended it.
+async fn wait_for_work(
+    shard: &Rc<Shard>,
+    mut open: Connection,
+    site: SiteHandle,
+    bucket: Option<Bucket>,
+) -> Option<(Delivery, Option<Connection>)> {
+    let since = shard.handle.now();
+    let (waiting, work) = shard.transport.idle.wait(site, bucket, since);
     let mut watch = shard.drain.watch();
-    let ended = race(open.stream.recv(), shard.handle.sleep(limit));
-    let outcome = match unless_draining(&mut watch, race(work, ended)).await {
-        Some(First::Left(Ok(delivery))) => return Some(delivery),
-        Some(First::Right(First::Left(_))) => Idle::ServerSpoke,
-        _ => Idle::LongEnough,
-    };
-    if let Idle::ServerSpoke = outcome {
-        open.spoiled = true;
+    let ended = race(open.stream.recv(), shard.handle.sleep(shard.settings.smtp.cache_time));
+    let outcome = unless_draining(&mut watch, race(work, ended)).await;
+    drop(waiting);
+    match outcome {
+        Some(First::Left(Ok(Work::Deliver(delivery)))) => {
+            // One that has only just become idle is known to live: if it does not, that costs no more than the probe.
+            let rested = shard.handle.now().since(since) >= AT_REST;
+            let alive = !rested || open.is_alive(shard).await;
+            return Some((delivery, alive.then_some(open)));
+        }
+        Some(First::Left(Ok(Work::HandOver { shard: to, ticket }))) => {
+            hand_over::hand_over(shard, open, to, ticket).await;
+            return None;
+        }
+        // The server spoke or went: no QUIT.
+        Some(First::Right(First::Left(_))) => open.spoiled = true,
+        _ => {}
     }
+    quit(shard, Some(open));
     None
-}
-
-enum Idle {
-    LongEnough,
-    ServerSpoke,
 }
 
 /// Says QUIT without waiting for the answer, which nobody needs; the connection closes behind it.

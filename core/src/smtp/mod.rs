@@ -33,7 +33,7 @@ mod settings;
 pub use extensions::{EhloKeywords, ServerOffers};
 pub use line_breaker::LineBreaker;
 pub use result::{Failure, RecipientResult, ResultKind};
-pub use session::{Event, Session};
+pub use session::{CarriedSession, Event, Session};
 pub use settings::{ClientSettings, MailRecipient, MailRequest, PeerName, Protocol, StageTimeouts};
 
 /// Longest reply line, in bytes without its end. RFC 5321 section 4.5.3.1.5 says 512; servers exceed it,

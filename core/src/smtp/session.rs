@@ -64,6 +64,15 @@ impl Hello {
     }
 }
 
+/// What a session between two mails has learned, on its way to another thread.
+#[derive(Debug)]
+pub struct CarriedSession {
+    peer: PeerName,
+    offers: ServerOffers,
+    reset_first: bool,
+    mails_begun: u32,
+}
+
 /// A client's side of one connection, over any number of mails.
 #[derive(Debug)]
 pub struct Session {
@@ -121,6 +130,21 @@ impl Session {
             failure: None,
             warning: None,
         }
+    }
+
+    /// What another session needs to go on with this connection; `None` if this one is not idle, or a reply that
+    /// nobody asked for has begun: such a connection is of no use to anybody.
+    pub fn carry(self) -> Option<CarriedSession> {
+        let Session { peer, offers, reset_first, mails_begun, .. } = self;
+        let is_between_mails = self.state == State::Idle && self.outstanding == 0 && !self.reader.is_inside();
+        is_between_mails.then_some(CarriedSession { peer, offers, reset_first, mails_begun })
+    }
+
+    /// Goes on where a carried session has stopped: idle, with the same server and the same count of mails.
+    pub fn resume(settings: Rc<ClientSettings>, carried: CarriedSession) -> Session {
+        let CarriedSession { peer, offers, reset_first, mails_begun } = carried;
+        let fresh = Session::new(settings, peer);
+        Session { state: State::Idle, outstanding: 0, offers, reset_first, mails_begun, ..fresh }
     }
 
     /// The server.

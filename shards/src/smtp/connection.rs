@@ -4,8 +4,10 @@ use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ringpost_core::smtp::{Event, Failure, LineBreaker, MailRecipient, MailRequest, PeerName, Session};
-use ringpost_reactor::{ConnectOptions, Endpoint, Moment, Stream};
+use ringpost_core::smtp::{
+    CarriedSession, Event, Failure, LineBreaker, MailRecipient, MailRequest, PeerName, Session,
+};
+use ringpost_reactor::{ConnectOptions, Endpoint, Moment, PassedStream, Stream};
 use ringpost_spool::LoadError;
 use smallvec::SmallVec;
 
@@ -32,6 +34,15 @@ pub struct Connection {
     /// The server ended it or said something unasked: no QUIT.
     pub spoiled: bool,
     out: Vec<u8>,
+}
+
+/// A connection between two mails, on its way to another shard, with all that its next mail needs. Dropping it closes
+/// the connection.
+pub struct CarriedConnection {
+    stream: PassedStream,
+    session: CarriedSession,
+    number: u32,
+    opened_at: Moment,
 }
 
 /// How one mail on one connection ended.
@@ -81,6 +92,36 @@ impl Connection {
             (_, Some(failure)) => Err(failure.clone()),
             (_, None) => Err(Failure::connect(connection.session.peer(), "the server closed the session")),
         }
+    }
+
+    /// Takes an idle connection off this shard; `None` if it is of no more use, then it is closed.
+    pub async fn carry(self) -> Option<Box<CarriedConnection>> {
+        let Connection { stream, session, number, opened_at, spoiled, out: _ } = self;
+        stream.rest().await;
+        let session = session.carry().filter(|_| !spoiled)?;
+        Some(Box::new(CarriedConnection { stream: stream.pass(), session, number, opened_at }))
+    }
+
+    /// Takes up a connection of another shard. It counts on where it was.
+    pub fn adopt(shard: &Shard, carried: CarriedConnection) -> Connection {
+        let CarriedConnection { stream, session, number, opened_at } = carried;
+        Connection {
+            stream: shard.handle.adopt(stream),
+            session: Session::resume(shard.transport.client.clone(), session),
+            number,
+            // All shards read the same clock.
+            opened_at,
+            spoiled: false,
+            out: Vec::new(),
+        }
+    }
+
+    /// Whether the server still answers, asked with RSET. If it does not, the connection is of no more use.
+    pub async fn is_alive(&mut self, shard: &Shard) -> bool {
+        self.session.probe(&mut self.out);
+        let alive = self.drive(shard, Event::NeedInput).await == Event::Ready;
+        self.spoiled |= !alive;
+        alive
     }
 
     /// Sends one mail; its results are in the session.

@@ -1,0 +1,108 @@
+//! Connections to servers are kept, handed from shard to shard, and given up within their limits.
+
+use std::collections::{HashMap, HashSet};
+use std::thread;
+use std::time::Duration;
+
+use ringpost_tests::client::message_content;
+use ringpost_tests::{Client, Engine, EngineSetup, Sink};
+use serde_json::Value;
+
+/// How long a connection must have been idle before another shard gets it, with a margin. Mail comes this far apart.
+const PAUSE: Duration = Duration::from_millis(150);
+
+/// Two shards that keep connections for far longer than the pauses last, and say so without waiting for back-to-back
+/// mail.
+fn setup(name: &str) -> EngineSetup {
+    let setup = EngineSetup::new(name);
+    let destination = setup.sink_address().ip().to_string();
+    setup
+        .parameter("ringpost_shards", "2")
+        .parameter("smtp_connection_cache_destinations", &destination)
+        .parameter("smtp_connection_cache_time_limit", "30s")
+        .parameter("connection_cache_ttl_limit", "30s")
+}
+
+/// Sessions that live on both shards: a new one goes to the less busy shard.
+fn sessions(engine: &Engine) -> Vec<Client> {
+    (0..4).map(|_| engine.client()).collect()
+}
+
+/// One message after the other, from the sessions in turn; each is delivered, and its connection at rest, before the
+/// next comes.
+fn send_in_turn(engine: &Engine, sessions: &mut [Client], count: usize) {
+    for number in 0..count {
+        let content = message_content(&format!("m-{number}"), 300);
+        let place = number % sessions.len();
+        sessions[place].message("a@client.test", &["b@sink.test"], &content);
+        engine.wait_for_log_count("removed", number + 1, |line| line.text == "removed");
+        thread::sleep(PAUSE);
+    }
+}
+
+fn stop_for_figures(engine: Engine, setup: &EngineSetup) -> Value {
+    engine.stop();
+    let text = std::fs::read(setup.queue().join("figures.json")).expect("a stop leaves figures");
+    serde_json::from_slice(&text).expect("the figures are JSON")
+}
+
+fn both_shards_delivered(figures: &Value) -> bool {
+    let shards = figures["shards"].as_array().expect("the figures are also told by shard");
+    shards.iter().all(|shard| shard["recipients_sent"].as_u64() > Some(0))
+}
+
+#[test]
+fn an_idle_connection_goes_to_the_shard_that_has_mail() {
+    let setup = setup("hand-over");
+    let sink = Sink::willing(setup.sink_address());
+    let engine = setup.start();
+    send_in_turn(&engine, &mut sessions(&engine), 12);
+    assert_eq!(sink.connections(), 1, "without a hand-over each shard has its own");
+    for conn_use in 2..=12 {
+        engine.wait_for_log("a use of the connection", |line| {
+            line.text.contains(&format!(", conn_use={conn_use},"))
+        });
+    }
+    let numbers: HashSet<String> = engine
+        .log()
+        .into_iter()
+        .filter(|line| line.text.contains("status=sent"))
+        .map(|line| line.number)
+        .collect();
+    assert_eq!(numbers.len(), 1, "a connection keeps its number: {numbers:?}");
+    let figures = stop_for_figures(engine, &setup);
+    assert!(both_shards_delivered(&figures), "{figures}");
+    assert!(figures["connections_handed_over"].as_u64() > Some(0), "{figures}");
+}
+
+#[test]
+fn the_limit_of_uses_holds_over_the_shards() {
+    let setup = setup("hand-over-limit").parameter("smtp_connection_reuse_count_limit", "3");
+    let sink = Sink::willing(setup.sink_address());
+    let engine = setup.start();
+    send_in_turn(&engine, &mut sessions(&engine), 12);
+    let mut uses: HashMap<usize, usize> = HashMap::new();
+    sink.messages().iter().for_each(|message| *uses.entry(message.connection).or_default() += 1);
+    assert_eq!(sink.connections(), 4, "{uses:?}");
+    assert!(uses.values().all(|&uses| uses == 3), "{uses:?}");
+    assert!(both_shards_delivered(&stop_for_figures(engine, &setup)));
+}
+
+#[test]
+fn a_connection_that_died_at_rest_costs_a_new_one_and_no_mail() {
+    let setup = setup("hand-over-dead");
+    let sink = Sink::willing(setup.sink_address());
+    let engine = setup.start();
+    let mut sessions = sessions(&engine);
+    send_in_turn(&engine, &mut sessions, 2);
+    // The server is restarted.
+    drop(sink);
+    let sink = Sink::willing(setup.sink_address());
+    for (number, client) in sessions.iter_mut().enumerate() {
+        client.message("a@client.test", &["b@sink.test"], &message_content(&format!("n-{number}"), 300));
+        sink.wait_for(number + 1);
+    }
+    engine.wait_for_log_count("removed", 6, |line| line.text == "removed");
+    assert!(engine.log().iter().all(|line| !line.text.contains("status=deferred")));
+    engine.stop();
+}
