@@ -8,7 +8,8 @@
 //!           more mail only where mail comes back-to-back, or for `smtp_connection_cache_destinations`; it then
 //!           waits `smtp_connection_cache_time_limit`, is used for `smtp_connection_reuse_time_limit` and
 //!           `smtp_connection_reuse_count_limit` mails; the scheduler bounds connections by bounding deliveries.
-//! On failure: the next server, then a deferral; a kept connection that turns out dead costs only a new one.
+//! On failure: the next server, then a deferral; a kept connection that turns out dead costs only a new one; a server
+//!           of several that was not to be had is passed by for a while.
 //! Standards: RFC 5321 section 5 (finding servers), section 4.5.3.2 (time limits); RFC 2920.
 
 mod attempt;
@@ -18,6 +19,7 @@ mod idle;
 mod route;
 mod statistics;
 
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +27,7 @@ use std::time::Duration;
 use ringpost_core::envelope::Reason;
 use ringpost_core::logline::{self, Delays, Relay};
 use ringpost_core::qmgr::{Delivery, SiteHandle};
-use ringpost_core::smtp::ClientSettings;
+use ringpost_core::smtp::{ClientSettings, DeadServers};
 
 use crate::message::ActiveMessage;
 use crate::qmgr;
@@ -49,6 +51,7 @@ pub struct SmtpTransport {
     idle: Idle,
     questions: Questions,
     lookups: Lookups,
+    dead_servers: RefCell<DeadServers>,
 }
 
 impl SmtpTransport {
@@ -59,6 +62,7 @@ impl SmtpTransport {
             idle: Idle::new(shard, board),
             questions: Questions::default(),
             lookups: Lookups::default(),
+            dead_servers: RefCell::default(),
         }
     }
 }

@@ -1,10 +1,15 @@
-//! Connections to servers are kept, handed from shard to shard, and given up within their limits.
+//! Connections to servers are kept, handed from shard to shard, and given up within their limits; a server that is
+//! not to be had is passed by.
 
 use std::collections::{HashMap, HashSet};
+use std::net::SocketAddrV4;
 use std::thread;
 use std::time::Duration;
 
+use ringpost_tests::address::{SINK_PORT, unique_loopback};
 use ringpost_tests::client::message_content;
+use ringpost_tests::dns::{DnsServer, Zone};
+use ringpost_tests::sink::{Answer, Stage};
 use ringpost_tests::{Client, Engine, EngineSetup, Sink};
 use serde_json::Value;
 
@@ -104,5 +109,39 @@ fn a_connection_that_died_at_rest_costs_a_new_one_and_no_mail() {
     }
     engine.wait_for_log_count("removed", 6, |line| line.text == "removed");
     assert!(engine.log().iter().all(|line| !line.text.contains("status=deferred")));
+    engine.stop();
+}
+
+#[test]
+fn a_server_that_is_not_to_be_had_is_passed_by_while_another_one_is() {
+    let (dead_ip, live_ip) = (unique_loopback(), unique_loopback());
+    let dead = Sink::scripted(SocketAddrV4::new(dead_ip, SINK_PORT), |stage| match stage {
+        Stage::Connect => Answer::Drop,
+        _ => Answer::Usual,
+    });
+    let live = Sink::willing(SocketAddrV4::new(live_ip, SINK_PORT));
+    let zone = Zone::default()
+        .mx("two.test", &[(10, "dead.test"), (20, "live.test")])
+        .mx("one.test", &[(10, "dead.test")])
+        .a("dead.test", dead_ip)
+        .a("live.test", live_ip);
+    let dns = DnsServer::start(zone);
+    let engine = EngineSetup::new("dead-server")
+        .parameter("relayhost", "")
+        .parameter("ringpost_shards", "1")
+        .parameter("smtp_tcp_port", &SINK_PORT.to_string())
+        .parameter("smtp_connection_cache_on_demand", "no")
+        .parameter("ringpost_dns_servers", &dns.address().to_string())
+        .start();
+    let mut client = engine.client();
+    for number in 1..=5 {
+        client.message("a@client.test", &["b@two.test"], &message_content(&format!("t-{number}"), 300));
+        live.wait_for(number);
+        engine.wait_for_log_count("removed", number, |line| line.text == "removed");
+    }
+    assert_eq!(dead.connections(), 1, "only the first delivery waits for the dead server");
+    client.message("a@client.test", &["b@one.test"], &message_content("only", 300));
+    engine.wait_for_log("the deferral", |line| line.text.contains("status=deferred"));
+    assert_eq!(dead.connections(), 2, "where there is no other server it is tried as ever");
     engine.stop();
 }

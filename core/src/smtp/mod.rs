@@ -23,6 +23,7 @@
 //! ```
 
 mod commands;
+mod dead_servers;
 mod extensions;
 mod line_breaker;
 mod reply;
@@ -30,6 +31,7 @@ mod result;
 mod session;
 mod settings;
 
+pub use dead_servers::{DEAD_SERVER_MS, DEAD_SERVERS_MAX, DeadServers};
 pub use extensions::{EhloKeywords, ServerOffers};
 pub use line_breaker::LineBreaker;
 pub use result::{Failure, RecipientResult, ResultKind};

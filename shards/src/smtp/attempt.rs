@@ -110,20 +110,28 @@ impl<'a> Attempt<'a> {
 
     async fn over_fresh_connections(mut self, connection: &mut Option<Connection>) -> DeliveryEnd {
         let nexthop = self.shard.qmgr.nexthop(self.site);
-        let servers = match route::servers(self.shard, &nexthop).await {
+        let mut servers = match route::servers(self.shard, &nexthop).await {
             Ok(servers) => servers,
             Err(failure) => {
                 self.fail_all(&failure, None);
                 Vec::new()
             }
         };
+        let dead_servers = &self.shard.transport.dead_servers;
+        let now_ms = || self.shard.handle.now().as_nanos() / 1_000_000;
+        let living = dead_servers.borrow_mut().put_last(&mut servers, |server| server.address, now_ms());
         let mut sessions = 0;
-        for server in &servers {
-            if self.open.is_empty() || sessions >= self.shard.settings.smtp.mx_session_limit {
+        for (place, server) in servers.iter().enumerate() {
+            // A dead server is only tried when no living one was to be had.
+            let is_vain = place >= living && sessions > 0;
+            if self.open.is_empty() || is_vain || sessions >= self.shard.settings.smtp.mx_session_limit {
                 break;
             }
             match Connection::open(self.shard, server).await {
                 Err(failure) => {
+                    if failure.reply.is_none() && servers.len() > 1 {
+                        dead_servers.borrow_mut().failed(server.address, now_ms());
+                    }
                     let address = server.address.ip().to_string();
                     let port = server.address.port();
                     let number = self.shard.index as u32;
@@ -134,6 +142,7 @@ impl<'a> Attempt<'a> {
                 }
                 Ok(mut fresh) => {
                     sessions += 1;
+                    dead_servers.borrow_mut().answered(server.address);
                     self.connected_us = self.shard.handle.wall().as_micros();
                     if let Ok(true) = self.mail(&mut fresh).await {
                         // One connection is kept; a server that put recipients off is told goodbye.
