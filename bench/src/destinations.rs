@@ -62,7 +62,7 @@ struct Case {
     alive: u32,
     /// Messages that are queued before for destinations that do not.
     dead_messages: u64,
-    /// The relay's back-off, seconds; none: its default.
+    /// The relay's back-off, seconds; none: its default. Mail for dead destinations is queued evenly over as long.
     backoff_s: Option<u64>,
 }
 
@@ -75,8 +75,8 @@ pub fn shared(kind: &Kind, load: &Load, work: Work, runs: usize, directory: &Pat
     in_turns(kind, load, work, runs, directory, [case(2), case(1)])
 }
 
-/// A destination with a steady rate, alone and while [`DEAD_DESTINATIONS`] others hold `dead_messages`. Their mail comes
-/// due once in the time of a run, so that the relay has to do with it.
+/// A destination with a steady rate, alone and while [`DEAD_DESTINATIONS`] others hold `dead_messages`. Each of these is
+/// tried again every `backoff_s` seconds, at times that lie evenly in that time, so that the relay has to do with them.
 ///
 /// # Errors
 /// As [`shared`].
@@ -85,11 +85,11 @@ pub fn beside_dead(
     load: &Load,
     work: Work,
     dead_messages: u64,
+    backoff_s: u64,
     runs: usize,
     directory: &Path,
 ) -> io::Result<Pair> {
-    let seconds = work.rate.map_or(1, |rate| (work.messages as f64 / rate).ceil() as u64).max(1);
-    let case = |dead_messages| Case { alive: 1, dead_messages, backoff_s: Some(seconds) };
+    let case = |dead_messages| Case { alive: 1, dead_messages, backoff_s: Some(backoff_s) };
     in_turns(kind, load, work, runs, directory, [case(0), case(dead_messages)])
 }
 
@@ -146,7 +146,8 @@ fn measure(kind: &Kind, load: &Load, work: Work, case: Case, directory: &Path) -
         source(warm_up, case.alive, names::ALIVE, "warm-up")?.wait_for_success()?;
     }
     if case.dead_messages > 0 {
-        let dead = Work { messages: case.dead_messages, rate: None, ..work };
+        let rate = case.backoff_s.map(|seconds| case.dead_messages as f64 / seconds.max(1) as f64);
+        let dead = Work { messages: case.dead_messages, rate, ..work };
         source(dead, DEAD_DESTINATIONS, names::DEAD, "dead")?.wait_for_success()?;
     }
     let before = relay.usage();

@@ -50,6 +50,9 @@ struct Options {
     /// Messages for dead destinations beside a healthy one [default: 100000; quick: 5000].
     #[arg(long)]
     dead_messages: Option<u64>,
+    /// Seconds after which each of these is tried again, and over which they are queued [default: the run's length].
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    dead_backoff: Option<u64>,
     /// Messages a second to the healthy one.
     #[arg(long, default_value_t = 1000.0)]
     healthy_rate: f64,
@@ -220,7 +223,9 @@ fn beside_dead(options: &Options, kind: &Kind, load: &Load, runs: usize) -> io::
     work.messages = ((options.healthy_rate * seconds as f64) as u64).max(1);
     work.rate = Some(options.healthy_rate);
     let dead_messages = options.or_usual(options.dead_messages, 5_000, 100_000);
-    let pair = destinations::beside_dead(kind, load, work, dead_messages, runs, &options.directory)?;
+    let backoff_s = options.dead_backoff.unwrap_or(seconds).max(1);
+    let pair =
+        destinations::beside_dead(kind, load, work, dead_messages, backoff_s, runs, &options.directory)?;
     println!("{}", destinations::beside_dead_text(&pair, dead_messages));
     Ok(pair)
 }
