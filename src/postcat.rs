@@ -6,11 +6,11 @@ use std::io::{self, BufWriter, Write};
 use ringpost_core::control::{Answer, ListedMessage, PrintedContent, Request};
 use ringpost_core::date::append_asctime;
 use ringpost_core::queue_id::QueueId;
-use ringpost_shards::control::client::{Connection, ControlError};
+use ringpost_shards::control::client::ControlError;
 use ringpost_shards::failure::Failure;
 use ringpost_shards::zone::system_zone;
 
-use crate::queue_command::{FATAL, Options, failure, queue_id, say};
+use crate::queue_command::{FATAL, Options, QueueReader, failure, queue_id, say};
 
 const USAGE: &str = "postcat [-b (body text)] [-c config_dir] [-d (decimal record type)] [-e (envelope records)] \
     [-h (header text)] [-q (access queue)] [-v] [file(s)...]";
@@ -37,13 +37,13 @@ pub fn run(words: Vec<OsString>) -> Result<(), Failure> {
             "messages are kept in a log, not in files: name them with -q queue_id",
         ));
     }
-    let mut connection = match options.connect().map_err(fatal)? {
-        Ok(connection) => connection,
+    let mut reader = match options.reader(|| ()).map_err(fatal)? {
+        Ok(reader) => reader,
         Err(error) => return failure(error, FATAL),
     };
     for word in &options.words {
         let id = queue_id(word).ok_or_else(|| not_there(word))?;
-        match show(&mut connection, id, parts) {
+        match show(&mut reader, id, parts) {
             Ok(0) => return Err(not_there(word)),
             Ok(_) => {}
             Err(error) => return failure(error, FATAL),
@@ -56,13 +56,13 @@ fn not_there(word: &str) -> Failure {
     Failure::new(FATAL, format!("open queue file {word}: No such file or directory"))
 }
 
-fn show(connection: &mut Connection, id: QueueId, parts: Parts) -> Result<u64, ControlError> {
+fn show(reader: &mut QueueReader, id: QueueId, parts: Parts) -> Result<u64, ControlError> {
     let mut out = BufWriter::new(io::stdout().lock());
     let mut path = String::new();
     let mut content = PrintedContent::new(parts.header, parts.body);
     let mut content_begun = false;
     let mut text = Vec::new();
-    let count = connection.request(&Request::Read(id), |answer| {
+    let count = reader.request(&Request::Read(id), |answer| {
         match answer {
             Answer::Message(message) => {
                 path = format!("{}/{}", message.queue.name(), message.queue_id);

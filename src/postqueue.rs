@@ -4,11 +4,11 @@ use std::ffi::OsString;
 use std::io::{BufWriter, Write};
 
 use ringpost_core::control::{Answer, JsonLines, Mailq, Queue, Queues, Request};
-use ringpost_shards::control::client::{Connection, ControlError};
+use ringpost_shards::control::client::ControlError;
 use ringpost_shards::failure::Failure;
 use ringpost_shards::zone::system_zone;
 
-use crate::queue_command::{Options, failure, queue_id, say};
+use crate::queue_command::{Options, QueueReader, failure, queue_id, say};
 
 const USAGE: &str = "postqueue -f | postqueue -i queueid | postqueue -j | postqueue -p | postqueue -s site";
 /// EX_UNAVAILABLE, for whatever is fatal.
@@ -49,15 +49,19 @@ fn perform(options: &Options, mode: char, value: &str) -> Result<(), Failure> {
         's' => (Request::FlushSite(value.to_owned()), "Cannot flush mail queue"),
         _ => (Request::Flush, "Cannot flush mail queue"),
     };
-    let mut connection = match options.connect()? {
-        Ok(connection) => connection,
+    let reader = match mode {
+        'p' | 'j' => options.reader(|| warn("Mail system is down -- accessing queue directly"))?,
+        _ => options.connect()?.map(QueueReader::Engine),
+    };
+    let mut reader = match reader {
+        Ok(reader) => reader,
         Err(ControlError::Down) => return Err(Failure::new(FATAL, format!("{down} - {DOWN}"))),
         Err(error) => return failure(error, FATAL),
     };
     let outcome = match mode {
-        'p' => list_for_people(&mut connection, &request),
-        'j' => list_for_programs(&mut connection, &request),
-        _ => connection.request(&request, |_| Ok(())).map(drop),
+        'p' => list_for_people(&mut reader, &request),
+        'j' => list_for_programs(&mut reader, &request),
+        _ => reader.request(&request, |_| Ok(())).map(drop),
     };
     outcome.or_else(|error| failure(error, FATAL))
 }
@@ -66,10 +70,10 @@ fn warn(text: &str) {
     say("postqueue", &format!("warning: {text}"));
 }
 
-fn list_for_people(connection: &mut Connection, request: &Request) -> Result<(), ControlError> {
+fn list_for_people(reader: &mut QueueReader, request: &Request) -> Result<(), ControlError> {
     let mut out = BufWriter::new(std::io::stdout().lock());
     let mut mailq = Mailq::default();
-    connection.request(request, |answer| match answer {
+    reader.request(request, |answer| match answer {
         Answer::Message(message) => {
             mailq.message(&mut out, &message, &system_zone((message.arrival_us / 1_000_000) as i64))
         }
@@ -83,10 +87,10 @@ fn list_for_people(connection: &mut Connection, request: &Request) -> Result<(),
     mailq.end(&mut out).and_then(|()| out.flush()).map_err(ControlError::Output)
 }
 
-fn list_for_programs(connection: &mut Connection, request: &Request) -> Result<(), ControlError> {
+fn list_for_programs(reader: &mut QueueReader, request: &Request) -> Result<(), ControlError> {
     let mut out = BufWriter::new(std::io::stdout().lock());
     let mut json = JsonLines::default();
-    connection.request(request, |answer| match answer {
+    reader.request(request, |answer| match answer {
         Answer::Message(message) => json.message(&mut out, &message),
         Answer::Recipient { address, reason } => json.recipient(&mut out, address, reason),
         Answer::Warning(text) => {

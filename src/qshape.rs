@@ -10,7 +10,7 @@ use ringpost_shards::control::client::ControlError;
 use ringpost_shards::failure::Failure;
 
 use crate::EX_USAGE;
-use crate::queue_command::{Options, failure, own_code};
+use crate::queue_command::{Options, failure, own_code, say};
 
 const USAGE: &str = "qshape [-c config_dir] [-s] [-l] [-b buckets] [-t minutes] [-n lines] [queue...]";
 /// Destinations that are counted one by one; those that come later are counted together. Bounds memory.
@@ -39,16 +39,17 @@ pub fn run(words: Vec<OsString>) -> Result<(), Failure> {
     if options.words.is_empty() {
         queues = Queues::of(&[Queue::Incoming, Queue::Active]);
     }
-    let mut connection = match options.connect()? {
-        Ok(connection) => connection,
-        Err(error) => {
-            let code = own_code(&error);
-            return failure(error, code);
-        }
-    };
+    let mut reader =
+        match options.reader(|| say("qshape", "warning: mail system is down -- accessing queue directly"))? {
+            Ok(reader) => reader,
+            Err(error) => {
+                let code = own_code(&error);
+                return failure(error, code);
+            }
+        };
     let now_us = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_micros() as u64);
     let mut shape = Shape::new(limits, options.has('s'));
-    let outcome = connection.request(&Request::List { queues }, |answer| {
+    let outcome = reader.request(&Request::List { queues }, |answer| {
         match answer {
             Answer::Message(message) => {
                 let age_minutes = now_us.saturating_sub(message.arrival_us) / 60_000_000;

@@ -1,14 +1,15 @@
 //! queue_command: what the queue commands share: options, the configuration, the connection to the engine.
 
 use std::ffi::OsString;
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::PathBuf;
 
 use lexopt::{Arg, Parser, ValueExt};
 use ringpost_core::config::names;
-use ringpost_core::control::Refusal;
+use ringpost_core::control::{Answer, Refusal, Request};
 use ringpost_core::queue_id::QueueId;
 use ringpost_shards::control::client::{Connection, ControlError};
+use ringpost_shards::control::view::QueueView;
 use ringpost_shards::failure::{EX_CONFIG, EX_UNAVAILABLE, Failure};
 
 use crate::configuration::ConfigurationArguments;
@@ -62,9 +63,44 @@ impl Options {
         Ok(PathBuf::from(config.view().text(names::QUEUE_DIRECTORY)))
     }
 
+    /// The engine; while none runs, the queue itself for those who may read it, after a call of `down`.
+    pub fn reader(&self, down: impl FnOnce()) -> Result<Result<QueueReader, ControlError>, Failure> {
+        let queue_directory = self.queue_directory()?;
+        Ok(match Connection::open(&queue_directory) {
+            Ok(connection) => Ok(QueueReader::Engine(connection)),
+            Err(ControlError::Down) => QueueView::open(&queue_directory).map(|view| {
+                down();
+                QueueReader::Files(view)
+            }),
+            Err(error) => Err(error),
+        })
+    }
+
     /// A connection to the engine of the configuration that is meant.
     pub fn connect(&self) -> Result<Result<Connection, ControlError>, Failure> {
         Ok(Connection::open(&self.queue_directory()?))
+    }
+}
+
+/// Where a listing or a message is read.
+pub enum QueueReader {
+    /// The engine tells.
+    Engine(Connection),
+    /// None runs.
+    Files(QueueView),
+}
+
+impl QueueReader {
+    /// See [`Connection::request`].
+    pub fn request(
+        &mut self,
+        request: &Request,
+        each: impl FnMut(Answer<'_>) -> io::Result<()>,
+    ) -> Result<u64, ControlError> {
+        match self {
+            QueueReader::Engine(connection) => connection.request(request, each),
+            QueueReader::Files(view) => view.request(request, each),
+        }
     }
 }
 
@@ -77,7 +113,7 @@ pub fn queue_id(text: &str) -> Option<QueueId> {
 /// more is no failure.
 pub fn failure(error: ControlError, code: u8) -> Result<(), Failure> {
     match error {
-        ControlError::Output(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        ControlError::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         error => Err(Failure::new(code, error.to_string())),
     }
 }
@@ -85,7 +121,7 @@ pub fn failure(error: ControlError, code: u8) -> Result<(), Failure> {
 /// As Postfix's commands print what is not fatal.
 pub fn say(name: &str, text: &str) {
     // Without standard error there is nobody to tell.
-    let _ = writeln!(std::io::stderr().lock(), "{name}: {text}");
+    let _ = writeln!(io::stderr().lock(), "{name}: {text}");
 }
 
 /// The exit code for a command of our own.

@@ -23,6 +23,7 @@ mod reading;
 mod server;
 mod session;
 mod switchboard;
+pub mod view;
 
 use std::path::{Path, PathBuf};
 

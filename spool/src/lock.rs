@@ -10,7 +10,14 @@ use std::{
     io::{self, Read, Seek, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
+    time::Duration,
 };
+
+/// The lock's name in the directory.
+const LOCK_NAME: &str = "engine.lock";
+/// [`EngineLock::is_held`] holds the lock for an instant: an engine that meets it tries so often again, after so long.
+const TRIES: u32 = 5;
+const TRY_PAUSE: Duration = Duration::from_millis(10);
 
 /// The right to use a spool directory; given up when dropped, or when the process ends in whatever way.
 #[derive(Debug)]
@@ -56,18 +63,44 @@ impl std::error::Error for LockError {}
 impl EngineLock {
     /// Takes the lock of the spool in `directory`, which is created (mode 0700) if need be.
     pub fn take(directory: &Path) -> Result<EngineLock, LockError> {
-        let path = directory.join("engine.lock");
+        let path = directory.join(LOCK_NAME);
         Self::lock(directory, &path).map_err(|failure| match failure {
             Failure::Held(pid) => LockError::Held { path, pid },
             Failure::Io(error) => LockError::Io { path, error },
         })
     }
 
+    /// Whether an engine has the spool in `directory` now. Changes nothing there.
+    ///
+    /// # Errors
+    /// The lock file is there and cannot be looked at.
+    pub fn is_held(directory: &Path) -> io::Result<bool> {
+        let file = match File::open(directory.join(LOCK_NAME)) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        // Given up again when the file is closed. Others who look share it.
+        match flock(&file, FlockOperation::NonBlockingLockShared) {
+            Ok(()) => Ok(false),
+            Err(rustix::io::Errno::WOULDBLOCK) => Ok(true),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
     fn lock(directory: &Path, path: &Path) -> Result<EngineLock, Failure> {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
         let mut file =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        let mut taken = flock(&file, FlockOperation::NonBlockingLockExclusive);
+        for _ in 1..TRIES {
+            if taken != Err(rustix::io::Errno::WOULDBLOCK) {
+                break;
+            }
+            std::thread::sleep(TRY_PAUSE);
+            taken = flock(&file, FlockOperation::NonBlockingLockExclusive);
+        }
+        match taken {
             Ok(()) => {}
             Err(rustix::io::Errno::WOULDBLOCK) => {
                 let mut text = String::new();

@@ -163,7 +163,9 @@ fn a_second_engine_is_told_who_holds_the_spool() {
         Err(LockError::Held { pid, .. }) => assert_eq!(pid, Some(std::process::id())),
         other => panic!("{other:?}"),
     }
+    assert!(EngineLock::is_held(&directory).expect("it can be looked at"));
     drop(lock);
+    assert!(!EngineLock::is_held(&directory).expect("it can be looked at"));
     EngineLock::take(&directory).expect("it was given up");
     std::fs::remove_dir_all(directory).expect("ours");
 }

@@ -380,6 +380,59 @@ fn a_system_that_is_down_is_told_with_postfix_codes() {
     assert!(text(&usage.stderr).starts_with("postqueue: fatal: usage: postqueue -f | "));
 }
 
+/// Names and contents of all files below a directory.
+fn files_below(directory: &std::path::Path) -> Vec<(std::path::PathBuf, Vec<u8>)> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(directory).expect("it can be read") {
+        let path = entry.expect("it can be read").path();
+        if path.is_dir() {
+            files.extend(files_below(&path));
+        } else {
+            let bytes = std::fs::read(&path).expect("it can be read");
+            files.push((path, bytes));
+        }
+    }
+    files.sort();
+    files
+}
+
+#[test]
+fn the_queue_of_a_system_that_is_down_is_read_and_left_as_it_is() {
+    let (setup, engine) = deferring("down-reads");
+    let deferred = submit(&engine, &["b@sink.test"], "one");
+    let held = submit(&engine, &["c@sink.test"], "two");
+    wait_until_in(&setup, &deferred, "deferred");
+    wait_until_in(&setup, &held, "deferred");
+    postsuper(&setup, &["-h", &held], "");
+    let gone = submit(&engine, &["d@sink.test"], "three");
+    postsuper(&setup, &["-d", &gone], "");
+    let list = succeeds(&setup, &["postqueue", "-p"]);
+    let json = succeeds(&setup, &["postqueue", "-j"]);
+    let whole = succeeds(&setup, &["postcat", "-q", &held]);
+    engine.kill();
+    for was_stopped in [false, true] {
+        if was_stopped {
+            setup.start().stop();
+        }
+        let before = files_below(&setup.queue().join("spool"));
+        for (words, expected) in [(["postqueue", "-p"], &list), (["postqueue", "-j"], &json)] {
+            let output = command(&setup, &words);
+            assert!(output.status.success(), "{output:?}");
+            assert_eq!(&text(&output.stdout), expected);
+            assert_eq!(
+                text(&output.stderr),
+                "postqueue: warning: Mail system is down -- accessing queue directly\n"
+            );
+        }
+        assert_eq!(succeeds(&setup, &["postcat", "-q", &held]), whole);
+        assert!(!command(&setup, &["postcat", "-q", &gone]).status.success());
+        assert!(files_below(&setup.queue().join("spool")) == before, "the spool has changed");
+    }
+    let engine = setup.start();
+    assert_eq!(listed(&setup).len(), 2);
+    engine.stop();
+}
+
 #[test]
 fn other_users_may_what_the_lists_say_and_never_change_the_queue() {
     let setup = EngineSetup::new("users").parameter("authorized_flush_users", "root, operator");

@@ -32,6 +32,8 @@ pub enum ControlError {
     Refused(Refusal, String),
     /// What the caller did with an answer failed.
     Output(io::Error),
+    /// The files of the queue cannot be read.
+    Queue(String),
 }
 
 impl fmt::Display for ControlError {
@@ -43,6 +45,7 @@ impl fmt::Display for ControlError {
             ControlError::Lost(error) => write!(f, "the mail system broke off: {error}"),
             ControlError::Refused(_, text) => f.write_str(text),
             ControlError::Output(error) => write!(f, "output write error: {error}"),
+            ControlError::Queue(text) => write!(f, "cannot read the queue: {text}"),
         }
     }
 }
@@ -79,21 +82,30 @@ impl Connection {
         // An engine that has no room for us says so and closes: its refusal is read even if the writing failed.
         let written = self.write(&bytes);
         loop {
-            let mut header = [0; FRAME_HEADER_BYTES];
-            if let Err(error) = self.reader.read_exact(&mut header) {
-                written?;
-                return Err(ControlError::Lost(error));
-            }
-            let header = FrameHeader::read(&header).map_err(|_| ControlError::Protocol)?;
-            self.payload.resize(header.payload_bytes, 0);
-            self.reader.read_exact(&mut self.payload).map_err(ControlError::Lost)?;
-            match Answer::decode(header.kind, &self.payload).map_err(|_| ControlError::Protocol)? {
-                Answer::End(count) => return Ok(count),
-                Answer::Refused(refusal, text) => {
+            match read_answer(&mut self.reader, &mut self.payload) {
+                Ok(Answer::End(count)) => return Ok(count),
+                Ok(Answer::Refused(refusal, text)) => {
                     return Err(ControlError::Refused(refusal, text.to_owned()));
                 }
-                answer => each(answer).map_err(ControlError::Output)?,
+                Ok(answer) => each(answer).map_err(ControlError::Output)?,
+                Err(error) => {
+                    written?;
+                    return Err(error);
+                }
             }
         }
     }
+}
+
+/// The next answer of a stream of them; `payload` is memory for it.
+pub(super) fn read_answer<'a>(
+    reader: &mut impl Read,
+    payload: &'a mut Vec<u8>,
+) -> Result<Answer<'a>, ControlError> {
+    let mut header = [0; FRAME_HEADER_BYTES];
+    reader.read_exact(&mut header).map_err(ControlError::Lost)?;
+    let header = FrameHeader::read(&header).map_err(|_| ControlError::Protocol)?;
+    payload.resize(header.payload_bytes, 0);
+    reader.read_exact(payload).map_err(ControlError::Lost)?;
+    Answer::decode(header.kind, payload).map_err(|_| ControlError::Protocol)
 }

@@ -74,12 +74,12 @@ async fn find(shard: &Rc<Shard>, queue: Queue, from: u32) -> (Vec<(u32, QueuedId
 }
 
 /// How far a message's recipients have been listed.
-enum Said {
+pub(super) enum Said {
     All,
     UpTo(usize),
 }
 
-fn say_message(summary: &Summary, queue: Queue, reply: &mut Reply) {
+pub(super) fn say_message(summary: &Summary, queue: Queue, reply: &mut Reply) {
     reply.say(&Answer::Message(ListedMessage {
         queue,
         queue_id: summary.queue_id,
@@ -91,7 +91,7 @@ fn say_message(summary: &Summary, queue: Queue, reply: &mut Reply) {
 }
 
 /// Recipients that wait for the same reason stand together, those without a reason last.
-fn say_recipients(summary: &Summary, listed: usize, reply: &mut Reply) -> Said {
+pub(super) fn say_recipients(summary: &Summary, listed: usize, reply: &mut Reply) -> Said {
     let mut ranks: HashMap<&str, usize> = HashMap::new();
     let mut waiting: Vec<(usize, &str, &str)> = Vec::new();
     for (index, recipient) in summary.envelope.recipients().enumerate() {

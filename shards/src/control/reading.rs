@@ -54,13 +54,13 @@ pub async fn read(shard: &Rc<Shard>, name: QueueId, from: ReadPlace) -> Reply {
     reply
 }
 
-fn say_content(bytes: &[u8], reply: &mut Reply) {
+pub(super) fn say_content(bytes: &[u8], reply: &mut Reply) {
     for part in bytes.chunks(Answer::CONTENT_BYTES_MAX) {
         reply.say(&Answer::Content(part));
     }
 }
 
-fn say_envelope(message: &ActiveMessage, queue: Queue, reply: &mut Reply) {
+pub(super) fn say_envelope(message: &ActiveMessage, queue: Queue, reply: &mut Reply) {
     let envelope = &message.envelope;
     let fields = envelope.fields();
     reply.say(&Answer::Message(ListedMessage {

@@ -8,11 +8,11 @@ use ringpost_core::control::Kick;
 use ringpost_core::envelope::{Envelope, Progress};
 use ringpost_core::qmgr::{MessageId as QueuedId, MessageState, SiteReport};
 use ringpost_core::queue_id::QueueId;
-use ringpost_spool::MessageId;
+use ringpost_spool::{Listed, MessageId, Queued};
 
 use super::ending::{AttemptEnd, end_attempt};
 use crate::cleanup;
-use crate::message::{ActiveMessage, stored};
+use crate::message::{ActiveMessage, Damaged, stored};
 use crate::shard::Shard;
 
 pub use super::{now_ms, pump};
@@ -82,6 +82,20 @@ pub struct Summary {
     pub force_expired: bool,
 }
 
+impl Summary {
+    /// The summary of a message read from the spool, and what the spool knows of it.
+    pub fn of(listed: Listed) -> Result<(Queued, Summary), Damaged> {
+        let (envelope, progress) = stored(listed.envelope, &listed.notes)?;
+        let summary = Summary {
+            queue_id: QueueId::new(envelope.arrival_us(), listed.queued.id.bits()),
+            envelope,
+            progress,
+            force_expired: listed.queued.force_expired,
+        };
+        Ok((listed.queued, summary))
+    }
+}
+
 /// Summaries in the order of `ids`, from memory or read together from the spool; `None` for what is gone or cannot be
 /// read now. The caller bounds how many it asks for.
 pub async fn summaries(shard: &Shard, ids: &[QueuedId]) -> Vec<Option<Summary>> {
@@ -91,14 +105,9 @@ pub async fn summaries(shard: &Shard, ids: &[QueuedId]) -> Vec<Option<Summary>> 
     let places: Vec<usize> = missing().collect();
     let wanted: Vec<MessageId> = places.iter().map(|place| MessageId::from_bits(ids[*place].0)).collect();
     for (place, listed) in places.into_iter().zip(shard.spool.envelopes(&wanted).await) {
-        let Ok(listed) = listed else { continue };
-        let Ok((envelope, progress)) = stored(listed.envelope, &listed.notes) else { continue };
-        found[place] = Some(Summary {
-            queue_id: QueueId::new(envelope.arrival_us(), ids[place].0),
-            envelope,
-            progress,
-            force_expired: listed.queued.force_expired,
-        });
+        if let Ok(Ok((_, summary))) = listed.map(Summary::of) {
+            found[place] = Some(summary);
+        }
     }
     found
 }

@@ -1,14 +1,16 @@
 //! What the spool asks of a disk: one directory of fixed-size files, and a clock to measure it with.
 //!
-//! Two implementations: [`ReactorDisk`] over the reactor's ring, and [`MemoryDisk`] with live and durable bytes for
-//! tests that crash.
+//! Three implementations: [`ReactorDisk`] over the reactor's ring, [`ViewDisk`] for looking without changing anything,
+//! and [`MemoryDisk`] with live and durable bytes for tests that crash.
 
 mod memory;
 mod reactor;
+mod view;
 
 pub use memory::{Fault, LocalExecutor, MemoryDisk, MemoryFile};
 pub use reactor::{ReactorDisk, ReactorFile};
 pub use ringpost_reactor::AlignedBuffer;
+pub use view::{ViewDisk, ViewFile, run_now};
 
 use std::{io, time::Duration};
 
