@@ -86,7 +86,8 @@ pub fn run(words: Vec<OsString>) -> Result<(), Failure> {
         let plural = if total == 1 { "" } else { "s" };
         say("postsuper", &format!("{}: {total} message{plural}", operation.total()));
     }
-    Ok(())
+    let logged = connection.request(&Request::LogTotals, |_| Ok(()));
+    logged.map(drop).or_else(|error| failure(error, FATAL))
 }
 
 /// The queues named on the command line; `None` if none is. Those of Postfix that do not exist here are empty.

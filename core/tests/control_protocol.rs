@@ -36,6 +36,7 @@ fn requests() -> Vec<Request> {
             queues,
             which: Which::Ids((0..3).map(id).collect()),
         },
+        Request::LogTotals,
         Request::Flush,
         Request::FlushMessage(id(7)),
         Request::FlushSite("example.com".to_owned()),

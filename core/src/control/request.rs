@@ -131,6 +131,9 @@ pub enum Request {
         /// To which messages.
         which: Which,
     },
+    /// `postsuper` has asked for all that it was told to do: the counts of this session are logged, and then answered.
+    /// For the superuser.
+    LogTotals,
     /// `postqueue -f`: everything deferred is due now. For `authorized_flush_users`, like the next two.
     Flush,
     /// `postqueue -i`: this message is due now.
@@ -156,6 +159,7 @@ const KICK: u8 = 6;
 const READ: u8 = 7;
 const WHY_MESSAGE: u8 = 8;
 const WHY_ADDRESS: u8 = 9;
+const LOG_TOTALS: u8 = 10;
 
 impl Request {
     /// Appends the request as a frame. Texts longer than the protocol allows are cut.
@@ -177,6 +181,7 @@ impl Request {
                     }
                 }
             }),
+            Request::LogTotals => put_frame(out, LOG_TOTALS, |_| ()),
             Request::Flush => put_frame(out, FLUSH, |_| ()),
             Request::FlushMessage(id) => put_frame(out, FLUSH_MESSAGE, |out| put_text(out, id.as_str())),
             Request::FlushSite(site) => put_frame(out, FLUSH_SITE, |out| put_text(out, site)),
@@ -200,6 +205,7 @@ impl Request {
                 queues: queues(&mut cursor)?,
                 which: which(&mut cursor)?,
             },
+            LOG_TOTALS => Request::LogTotals,
             FLUSH => Request::Flush,
             FLUSH_MESSAGE => Request::FlushMessage(queue_id(&mut cursor)?),
             FLUSH_SITE => Request::FlushSite(cursor.text()?.to_owned()),

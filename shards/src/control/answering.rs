@@ -138,9 +138,13 @@ async fn reply_to(shard: &Rc<Shard>, question: Question) -> Reply {
         Question::Read { id, from } => return Box::pin(reading::read(shard, id, from)).await,
         Question::WhyMessage(id) => return Box::pin(explaining::why_message(shard, id)).await,
         Question::WhyAddress(address) => return explaining::why_address(shard, &address),
-        Question::Log { text, peer } => shard.log.write(|lines, out, now_s| {
-            lines.message(out, now_s, "postsuper", peer.pid.into(), Severity::Info, text.as_bytes());
-        }),
+        Question::Log { text, peer } => {
+            shard.log.write(|lines, out, now_s| {
+                lines.message(out, now_s, "postsuper", peer.pid.into(), Severity::Info, text.as_bytes());
+            });
+            // Whoever asks may look into the log when the answer is there.
+            shard.log.write_out().await;
+        }
     }
     reply
 }

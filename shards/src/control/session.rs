@@ -128,14 +128,20 @@ impl Session {
             Request::Flush | Request::FlushMessage(_) | Request::FlushSite(_) => {
                 self.require(&self.settings.flush_users, "flush the mail queue")?;
             }
-            Request::Operate { .. } | Request::Kick(_) | Request::Read(_) if !is_superuser(self.peer) => {
-                return refused(Refusal::NotAllowed, "use of this command is reserved for the superuser");
+            Request::Operate { .. } | Request::LogTotals | Request::Kick(_) | Request::Read(_) => {
+                if !is_superuser(self.peer) {
+                    let text = "use of this command is reserved for the superuser";
+                    return refused(Refusal::NotAllowed, text);
+                }
             }
-            Request::Operate { .. } | Request::Kick(_) | Request::Read(_) => {}
         }
         match request {
             Request::List { queues } => self.list(queues),
             Request::Operate { operation, queues, which } => self.operate(operation, queues, which),
+            Request::LogTotals => {
+                self.log_totals();
+                Ok(0)
+            }
             Request::Flush => self.ask_everybody(|| Question::Flush),
             Request::FlushMessage(id) => self.ask_about(id, Question::FlushMessage),
             Request::FlushSite(site) => self.ask_to_the_end(0, Question::FlushSite(site)),
@@ -287,7 +293,7 @@ impl Session {
         refused(Refusal::Stopping, "the mail system is stopping")
     }
 
-    /// `postsuper` ends its log with the counts.
+    /// `postsuper` ends its log with the counts: when it says that it is done, or when it is gone.
     fn log_totals(&mut self) {
         for (operation, count) in std::mem::take(&mut self.totals) {
             let plural = if count == 1 { "" } else { "s" };
