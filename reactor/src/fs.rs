@@ -29,6 +29,17 @@ pub fn create_dir_all(path: &Path) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
+/// Creates `path` and its missing parents so that everybody may pass through and list it, whatever the umask says of
+/// `path`. One that exists keeps its mode.
+pub fn create_open_dir(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    if path.is_dir() {
+        return Ok(());
+    }
+    fs::create_dir_all(path)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755))
+}
+
 /// The names in a directory, sorted.
 pub fn list_dir(path: &Path) -> io::Result<Vec<DirectoryEntry>> {
     let mut entries = Vec::new();

@@ -363,7 +363,8 @@ impl Settings {
         let cannot = |error: &dyn std::fmt::Display| {
             Failure::new(EX_CANTCREAT, format!("cannot use queue_directory {}: {error}", directory.display()))
         };
-        ringpost_reactor::fs::create_dir_all(directory).map_err(|error| cannot(&error))?;
+        // Every user's mailq passes through it; the spool below is closed to them.
+        ringpost_reactor::fs::create_open_dir(directory).map_err(|error| cannot(&error))?;
         EngineLock::take(directory).map_err(|error| match error {
             LockError::Held { .. } => Failure::new(EX_TEMPFAIL, error.to_string()),
             error => cannot(&error),

@@ -438,24 +438,67 @@ fn the_queue_of_a_system_that_is_down_is_read_and_left_as_it_is() {
     engine.stop();
 }
 
+/// The command that runs a queue command as the user nobody.
+fn as_nobody(setup: &EngineSetup, words: &[&str]) -> Command {
+    let mut command = nobody();
+    command.arg(binary()).arg(words[0]).arg("-c").arg(setup.home()).args(&words[1..]);
+    command
+}
+
+fn nobody() -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]);
+    command
+}
+
+fn nobody_can_run_commands() -> bool {
+    let mut probe = nobody();
+    probe.arg(binary()).arg("--version").stdout(Stdio::null()).stderr(Stdio::null());
+    rustix::process::geteuid().is_root() && probe.status().is_ok_and(|status| status.success())
+}
+
+#[test]
+fn other_users_reach_the_socket_in_a_new_queue_directory_and_not_the_mail() {
+    use std::os::unix::fs::PermissionsExt;
+
+    if !nobody_can_run_commands() {
+        skip!("this test needs the superuser, setpriv, and a target directory that nobody can reach into");
+    }
+    let setup = EngineSetup::new("modes");
+    let queue = setup.home().join("fresh");
+    let setup = setup.parameter("queue_directory", &queue.to_string_lossy());
+    // A careful administrator's umask shall not lock the users out.
+    let usual = setup.command();
+    let mut careful = Command::new("sh");
+    careful.args(["-c", "umask 077; exec \"$0\" \"$@\""]).arg(usual.get_program()).args(usual.get_args());
+    let engine = setup.start_command(careful);
+    let id = submit(&engine, &["b@sink.test"], "one");
+    let list = run(as_nobody(&setup, &["mailq"]), "");
+    assert!(list.status.success() && text(&list.stdout).contains(&id), "{list:?}");
+    let mode = |path: &str| {
+        let metadata = std::fs::metadata(queue.join(path)).expect("the engine made it");
+        metadata.permissions().mode() & 0o777
+    };
+    assert_eq!((mode(""), mode("public"), mode("public/control")), (0o755, 0o755, 0o666));
+    assert_eq!((mode("spool"), mode("spool/shard-00")), (0o700, 0o700));
+    assert_eq!(mode("engine.lock"), 0o600);
+    engine.stop();
+    // Without the engine to ask for them, only the superuser may read the queue.
+    let refused = run(as_nobody(&setup, &["postqueue", "-p"]), "");
+    assert_eq!(refused.status.code(), Some(69));
+    assert_eq!(text(&refused.stderr), "postqueue: fatal: Queue report unavailable - mail system is down\n");
+    assert!(text(&command(&setup, &["mailq"]).stdout).contains(&id));
+}
+
 #[test]
 fn other_users_may_what_the_lists_say_and_never_change_the_queue() {
     let setup = EngineSetup::new("users").parameter("authorized_flush_users", "root, operator");
-    let as_nobody = |words: &[&str]| {
-        let mut command = Command::new("setpriv");
-        command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(binary());
-        command.arg(words[0]).arg("-c").arg(setup.home()).args(&words[1..]);
-        command
-    };
-    let mut probe = as_nobody(&["mailq"]);
-    probe.args(["--help"]).stderr(Stdio::null()).stdout(Stdio::null());
-    let can_switch = rustix::process::geteuid().is_root();
-    let engine = setup.start();
-    let id = submit(&engine, &["b@sink.test"], "one");
-    if !can_switch || probe.status().is_err() || !run(as_nobody(&["postqueue", "-j"]), "").status.success() {
-        engine.stop();
+    let as_nobody = |words: &[&str]| as_nobody(&setup, words);
+    if !nobody_can_run_commands() {
         skip!("this test needs the superuser, setpriv, and a target directory that nobody can reach into");
     }
+    let engine = setup.start();
+    let id = submit(&engine, &["b@sink.test"], "one");
     let list = run(as_nobody(&["postqueue", "-p"]), "");
     assert!(text(&list.stdout).contains(&id), "{list:?}");
     let flush = run(as_nobody(&["postqueue", "-f"]), "");

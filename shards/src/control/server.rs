@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -134,10 +134,7 @@ fn refuse(mut stream: UnixStream, refusal: Refusal, text: &str) {
 /// The engine's lock says that whatever socket is there has no listener any more.
 fn bind(queue_directory: &Path) -> io::Result<UnixListener> {
     let directory = queue_directory.join(SOCKET_DIRECTORY);
-    match fs::DirBuilder::new().mode(0o711).create(&directory) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-        _ => {}
-    }
+    ringpost_reactor::fs::create_open_dir(&directory)?;
     match fs::remove_file(socket_path(queue_directory)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
