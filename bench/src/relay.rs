@@ -19,6 +19,10 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// How often a condition is looked at again.
 const LOOK: Duration = Duration::from_millis(10);
 
+/// Connections to the sink at a time. Everything goes to one relayhost, and an administrator who sends it this much
+/// allows more than the 20 that are polite to a stranger: with 20 the queue grows while the source sends.
+const OUTGOING_MAX: u32 = 40;
+
 /// What the log line of a delivery holds, in Postfix's words.
 const SENT: &[u8] = b"status=sent";
 
@@ -211,6 +215,7 @@ fn common_main_cf(directory: &Path, queue: &Path, sink: u16, more: &[String]) ->
         "smtpd_relay_restrictions = permit_mynetworks, reject_unauth_destination".to_owned(),
         format!("relayhost = [127.0.0.1]:{sink}"),
         "smtpd_client_connection_count_limit = 0".to_owned(),
+        format!("default_destination_concurrency_limit = {OUTGOING_MAX}"),
     ];
     lines.extend_from_slice(more);
     lines.join("\n") + "\n"
