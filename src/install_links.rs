@@ -10,9 +10,12 @@ use ringpost_shards::failure::{EX_CANTCREAT, Failure};
 use crate::queue_command::Options;
 use crate::{EX_USAGE, NAMED_COMMANDS};
 
+/// How it is called.
+pub const USAGE: &str = "ringpost install-links directory";
+
 /// Makes a symbolic link to this program for each command. A link that is there is replaced, a file is not.
 pub fn run(words: Vec<OsString>) -> Result<(), Failure> {
-    let usage = |_| Failure::new(EX_USAGE, "usage: ringpost install-links directory");
+    let usage = |_| Failure::new(EX_USAGE, format!("usage: {USAGE}"));
     let options = Options::read(words, "", "", "").map_err(usage)?;
     let [directory] = &options.words[..] else { return Err(usage(Failure::software(""))) };
     let program = std::env::current_exe().map_err(|error| Failure::os("cannot find this program", error))?;

@@ -37,24 +37,31 @@ const FATAL_PAUSE: Duration = Duration::from_secs(1);
 /// A command with options of its own, under the name that it is linked by.
 struct NamedCommand {
     name: &'static str,
-    run: fn(Vec<OsString>) -> Result<(), Failure>,
+    usage: &'static str,
+    run: Run,
     /// One of Postfix's: there may be a link of this name.
     linked: bool,
 }
 
-const fn postfix_command(name: &'static str, run: fn(Vec<OsString>) -> Result<(), Failure>) -> NamedCommand {
-    NamedCommand { name, run, linked: true }
+type Run = fn(Vec<OsString>) -> Result<(), Failure>;
+
+const fn linked(name: &'static str, usage: &'static str, run: Run) -> NamedCommand {
+    NamedCommand { name, usage, run, linked: true }
+}
+
+const fn unlinked(name: &'static str, usage: &'static str, run: Run) -> NamedCommand {
+    NamedCommand { name, usage, run, linked: false }
 }
 
 const NAMED_COMMANDS: [NamedCommand; 8] = [
-    postfix_command("postqueue", postqueue::run),
-    postfix_command("mailq", postqueue::run_mailq),
-    postfix_command("postsuper", postsuper::run),
-    postfix_command("postcat", postcat::run),
-    postfix_command("postkick", postkick::run),
-    NamedCommand { name: "qshape", run: qshape::run, linked: true },
-    NamedCommand { name: "why", run: why::run, linked: false },
-    NamedCommand { name: "install-links", run: install_links::run, linked: false },
+    linked("postqueue", postqueue::USAGE, postqueue::run),
+    linked("mailq", postqueue::MAILQ_USAGE, postqueue::run_mailq),
+    linked("postsuper", postsuper::USAGE, postsuper::run),
+    linked("postcat", postcat::USAGE, postcat::run),
+    linked("postkick", postkick::USAGE, postkick::run),
+    linked("qshape", qshape::USAGE, qshape::run),
+    unlinked("why", why::USAGE, why::run),
+    unlinked("install-links", install_links::USAGE, install_links::run),
 ];
 
 /// The queue commands, for the help text.
@@ -104,6 +111,12 @@ fn named(name: &std::ffi::OsStr, as_link: bool) -> Option<&'static NamedCommand>
 }
 
 fn run_named(command: &NamedCommand, words: Vec<OsString>) -> ExitCode {
+    if let [word] = &words[..]
+        && word == "--help"
+    {
+        println!("usage: {}", command.usage);
+        return ExitCode::SUCCESS;
+    }
     match (command.run)(words) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {

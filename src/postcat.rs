@@ -12,7 +12,8 @@ use ringpost_shards::zone::system_zone;
 
 use crate::queue_command::{FATAL, Options, QueueReader, failure, queue_id, say};
 
-const USAGE: &str = "postcat [-b (body text)] [-c config_dir] [-d (decimal record type)] [-e (envelope records)] \
+/// How it is called.
+pub const USAGE: &str = "postcat [-b (body text)] [-c config_dir] [-d (decimal record type)] [-e (envelope records)] \
     [-h (header text)] [-q (access queue)] [-v] [file(s)...]";
 
 /// What is to be shown.

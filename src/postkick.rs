@@ -8,7 +8,8 @@ use ringpost_shards::failure::Failure;
 
 use crate::queue_command::{FATAL, Options, failure};
 
-const USAGE: &str = "postkick [-c config_dir] [-v] class service request";
+/// How it is called.
+pub const USAGE: &str = "postkick [-c config_dir] [-v] class service request";
 
 /// `postkick`.
 pub fn run(words: Vec<OsString>) -> Result<(), Failure> {

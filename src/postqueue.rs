@@ -10,7 +10,11 @@ use ringpost_shards::zone::system_zone;
 
 use crate::queue_command::{Options, QueueReader, failure, queue_id, say};
 
-const USAGE: &str = "postqueue -f | postqueue -i queueid | postqueue -j | postqueue -p | postqueue -s site";
+/// How it is called.
+pub const USAGE: &str =
+    "postqueue -f | postqueue -i queueid | postqueue -j | postqueue -p | postqueue -s site";
+/// How `mailq` is called.
+pub const MAILQ_USAGE: &str = "mailq [-c config_dir] [-v]";
 /// EX_UNAVAILABLE, for whatever is fatal.
 const FATAL: u8 = 69;
 const DOWN: &str = "mail system is down";
@@ -26,7 +30,7 @@ pub fn run(words: Vec<OsString>) -> Result<(), Failure> {
 
 /// `mailq`; sendmail's options mean nothing here.
 pub fn run_mailq(words: Vec<OsString>) -> Result<(), Failure> {
-    let options = Options::read(words, "", "", "mailq [-c config_dir] [-v]").map_err(fatal)?;
+    let options = Options::read(words, "", "", MAILQ_USAGE).map_err(fatal)?;
     perform(&options, 'p', "").map_err(fatal)
 }
 

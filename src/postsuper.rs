@@ -10,7 +10,8 @@ use ringpost_shards::failure::Failure;
 
 use crate::queue_command::{FATAL, Options, failure, queue_id, say};
 
-const USAGE: &str = "postsuper [-c config_dir] [-d queue_id (delete)] [-e queue_id (expire)] \
+/// How it is called.
+pub const USAGE: &str = "postsuper [-c config_dir] [-d queue_id (delete)] [-e queue_id (expire)] \
     [-f queue_id (force-expire)] [-h queue_id (hold)] [-H queue_id (un-hold)] [-p (purge temporary files)] \
     [-r queue_id (requeue)] [-s (structure fix)] [-S (redundant structure fix)] [-v (verbose)] [queue...]";
 

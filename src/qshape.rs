@@ -12,7 +12,8 @@ use ringpost_shards::failure::Failure;
 use crate::EX_USAGE;
 use crate::queue_command::{Options, failure, own_code, say};
 
-const USAGE: &str = "qshape [-c config_dir] [-s] [-l] [-b buckets] [-t minutes] [-n lines] [queue...]";
+/// How it is called.
+pub const USAGE: &str = "qshape [-c config_dir] [-s] [-l] [-b buckets] [-t minutes] [-n lines] [queue...]";
 /// Destinations that are counted one by one; those that come later are counted together. Bounds memory.
 const DESTINATIONS_MAX: usize = 1_000_000;
 /// Where those are counted.

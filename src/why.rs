@@ -10,12 +10,15 @@ use ringpost_shards::failure::Failure;
 use crate::EX_USAGE;
 use crate::queue_command::{Options, failure, own_code, queue_id};
 
+/// How it is called.
+pub const USAGE: &str = "ringpost why [-c config_dir] queue_id | address | domain";
+
 /// Messages for an address that are told one by one.
 const MESSAGES_MAX: u64 = 50;
 
 /// `ringpost why`.
 pub fn run(words: Vec<OsString>) -> Result<(), Failure> {
-    let usage = || Failure::new(EX_USAGE, "usage: ringpost why [-c config_dir] queue_id | address | domain");
+    let usage = || Failure::new(EX_USAGE, format!("usage: {USAGE}"));
     let options = Options::read(words, "", "", "").map_err(|_| usage())?;
     let [subject] = &options.words[..] else { return Err(usage()) };
     let fail = |error: ControlError| {

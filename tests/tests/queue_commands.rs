@@ -682,3 +682,13 @@ fn an_operator_is_told_what_mail_waits_for() {
     assert_eq!(unknown.status.code(), Some(64));
     engine.stop();
 }
+
+#[test]
+fn every_command_tells_how_it_is_called() {
+    for name in ["postqueue", "mailq", "postsuper", "postcat", "postkick", "qshape", "why", "install-links"] {
+        let told = Command::new(binary()).args([name, "--help"]).output();
+        let told = told.expect("the binary runs");
+        let text = String::from_utf8_lossy(&told.stdout);
+        assert!(told.status.success() && text.starts_with("usage: ") && text.contains(name), "{told:?}");
+    }
+}
