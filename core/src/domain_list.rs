@@ -2,10 +2,12 @@
 //!
 //! Patterns: `example.com`, `.example.com` (its sub-domains), `!pattern`, `[address]`. Whether a bare `example.com`
 //! also stands for its sub-domains depends on the parameter (`parent_domain_matches_subdomains`). The first pattern
-//! that matches decides. Case does not matter.
+//! that matches decides. Case does not matter. A lookup table (`type:name`) matches the domains that are keys of it, and
+//! their sub-domains where a bare domain would.
 
 use std::collections::HashMap;
 
+use crate::lookup::{LookupTrouble, TableId, TableSpec, TableType, Tables};
 use crate::network_list::{INCLUDE_DEPTH_MAX, PATTERNS_MAX, is_table_type, without_comments};
 
 /// Patterns in order.
@@ -14,14 +16,32 @@ pub struct DomainList {
     /// Lower-case pattern → its rank and meaning; only the first of equal patterns counts.
     patterns: HashMap<Box<[u8]>, (u32, bool), foldhash::fast::RandomState>,
     parent_matches_subdomains: bool,
+    /// Tables in order, with their ranks among the patterns.
+    tables: Vec<ListTable>,
+    elements: u32,
 }
+
+/// A lookup table as an element of a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ListTable {
+    pub(crate) id: TableId,
+    /// It wants whole keys only.
+    pub(crate) is_pattern: bool,
+    /// Its place among the elements.
+    pub(crate) rank: u32,
+    /// What a match means: `!type:name` is no member.
+    pub(crate) member: bool,
+}
+
+/// Gives a table that a list names its id, or says why it cannot be served there.
+pub type TableIds<'a> = &'a dyn Fn(TableSpec) -> Result<TableId, String>;
 
 /// The longest domain, RFC 1035 §2.3.4; a longer one is in no list.
 const DOMAIN_BYTES_MAX: usize = 255;
 
 impl DomainList {
-    /// Reads a list. With `parent_matches_subdomains` a bare domain also stands for its sub-domains. `load` gives the
-    /// text of an included file.
+    /// Reads a list without tables. With `parent_matches_subdomains` a bare domain also stands for its sub-domains.
+    /// `load` gives the text of an included file.
     ///
     /// # Errors
     /// What is wrong with which element, in one sentence.
@@ -30,15 +50,77 @@ impl DomainList {
         parent_matches_subdomains: bool,
         load: &dyn Fn(&str) -> Result<String, String>,
     ) -> Result<Self, String> {
+        Self::parse_with_tables(text, parent_matches_subdomains, load, &|spec| {
+            Err(format!("{spec}: lookup tables are not served in this list"))
+        })
+    }
+
+    /// Reads a list that may name tables; then [`DomainList::matches`] is the one to ask.
+    ///
+    /// # Errors
+    /// What is wrong with which element, in one sentence.
+    pub fn parse_with_tables(
+        text: &str,
+        parent_matches_subdomains: bool,
+        load: &dyn Fn(&str) -> Result<String, String>,
+        ids: TableIds<'_>,
+    ) -> Result<Self, String> {
         let mut list = Self { parent_matches_subdomains, ..Self::default() };
-        list.add(text, true, 0, load)?;
+        list.add(text, true, 0, load, ids)?;
         Ok(list)
     }
 
+    /// Whether `domain` (without a trailing dot, ASCII or UTF-8) belongs, tables asked too, in the order of the list.
+    ///
+    /// # Errors
+    /// A table could not be asked before an element matched.
+    pub async fn matches(&self, tables: &impl Tables, domain: &str) -> Result<bool, LookupTrouble> {
+        let plain = self.rank(domain.as_bytes());
+        for table in &self.tables {
+            if plain.is_some_and(|(rank, _)| rank < table.rank) {
+                break;
+            }
+            if self.table_has(tables, table, domain).await? {
+                return Ok(table.member);
+            }
+        }
+        Ok(plain.is_some_and(|(_, member)| member))
+    }
+
+    async fn table_has(
+        &self,
+        tables: &impl Tables,
+        table: &ListTable,
+        domain: &str,
+    ) -> Result<bool, LookupTrouble> {
+        let mut key = domain;
+        loop {
+            if tables.lookup(table.id, key).await?.is_some() {
+                return Ok(true);
+            }
+            if table.is_pattern || key.starts_with('[') {
+                return Ok(false);
+            }
+            match key.get(1..).and_then(|rest| rest.find('.')) {
+                Some(dot) => key = &key[dot + 1 + usize::from(self.parent_matches_subdomains)..],
+                None => return Ok(false),
+            }
+        }
+    }
+
     /// Whether `domain` (without a trailing dot, ASCII or UTF-8) belongs.
+    ///
+    /// # Panics
+    /// When the list has tables: those are asked by [`DomainList::matches`].
     pub fn contains(&self, domain: &[u8]) -> bool {
+        assert!(self.tables.is_empty(), "a list with tables is asked by matches()");
+        self.rank(domain).is_some_and(|(_, member)| member)
+    }
+
+    /// The first pattern that matches, and what it means.
+    fn rank(&self, domain: &[u8]) -> Option<(u32, bool)> {
         if self.patterns.is_empty() || domain.len() > DOMAIN_BYTES_MAX {
-            return false;
+            return None;
         }
         let mut lower = [0; DOMAIN_BYTES_MAX];
         let domain = {
@@ -56,12 +138,17 @@ impl DomainList {
                 }
             }
         }
-        best.is_some_and(|(_, member)| member)
+        best
     }
 
     /// Whether nothing can match.
     pub fn is_empty(&self) -> bool {
-        self.patterns.is_empty()
+        self.patterns.is_empty() && self.tables.is_empty()
+    }
+
+    /// The tables it names.
+    pub fn has_tables(&self) -> bool {
+        !self.tables.is_empty()
     }
 
     fn add(
@@ -70,6 +157,7 @@ impl DomainList {
         member: bool,
         depth: usize,
         load: &dyn Fn(&str) -> Result<String, String>,
+        ids: TableIds<'_>,
     ) -> Result<(), String> {
         for element in crate::config::split_list(text) {
             let negations = element.bytes().take_while(|&byte| byte == b'!').count();
@@ -80,7 +168,7 @@ impl DomainList {
                     return Err(format!("{pattern}: files include files more than {INCLUDE_DEPTH_MAX} deep"));
                 }
                 let content = load(pattern).map_err(|reason| format!("{pattern}: {reason}"))?;
-                self.add(&without_comments(&content), member, depth + 1, load)
+                self.add(&without_comments(&content), member, depth + 1, load, ids)
                     .map_err(|reason| format!("in {pattern}: {reason}"))?;
                 continue;
             }
@@ -88,12 +176,17 @@ impl DomainList {
                 && is_table_type(kind)
                 && !pattern.starts_with('[')
             {
-                return Err(format!("{pattern}: lookup tables are not served in lists of domains"));
+                let spec = TableSpec::parse(pattern, TableType::Hash)?;
+                let is_pattern = spec.is_pattern();
+                self.tables.push(ListTable { id: ids(spec)?, is_pattern, rank: self.elements, member });
+                self.elements += 1;
+                continue;
             }
             if pattern.is_empty() || pattern.len() > DOMAIN_BYTES_MAX + 1 {
                 return Err(format!("{} is no domain", crate::config::quoted_value(element)));
             }
-            let rank = u32::try_from(self.patterns.len()).unwrap_or(u32::MAX);
+            let rank = self.elements;
+            self.elements += 1;
             let key = pattern.trim_end_matches('.').to_ascii_lowercase().into_bytes();
             self.patterns.entry(key.into()).or_insert((rank, member));
             if self.patterns.len() > PATTERNS_MAX {
@@ -107,6 +200,7 @@ impl DomainList {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lookup::{MemoryTables, at_once};
     use proptest::prelude::*;
 
     fn list(text: &str, parents: bool) -> DomainList {
@@ -156,6 +250,24 @@ mod tests {
     fn tables_are_told() {
         let error = DomainList::parse("hash:/etc/domains", true, &|_| Err(String::new())).unwrap_err();
         assert!(error.contains("lookup tables"), "{error}");
+    }
+
+    #[test]
+    fn a_table_has_its_place_among_the_patterns() {
+        let mut tables = MemoryTables::default();
+        tables.put(TableId(7), "example.com", "x");
+        let parse = |text| {
+            DomainList::parse_with_tables(text, true, &|_| Err("no files".into()), &|_| Ok(TableId(7)))
+                .unwrap()
+        };
+        let matches = |text, domain| at_once(parse(text).matches(&tables, domain)).unwrap().unwrap();
+        assert!(
+            matches("hash:/etc/domains", "example.com") && matches("hash:/etc/domains", "www.example.com")
+        );
+        assert!(!matches("hash:/etc/domains", "example.org"));
+        assert!(!matches("!example.com hash:/etc/domains", "example.com"));
+        assert!(!matches("!hash:/etc/domains example.com", "example.com"));
+        assert!(matches("www.example.com !hash:/etc/domains", "www.example.com"));
     }
 
     proptest! {

@@ -16,6 +16,8 @@ pub mod flush;
 pub mod header;
 pub mod limits;
 pub mod logline;
+pub mod lookup;
+pub mod maps;
 pub mod network_list;
 pub mod qmgr;
 pub mod queue_id;

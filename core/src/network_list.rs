@@ -1,24 +1,32 @@
 //! Lists of networks (`mynetworks` and its kind): does an address belong?
 //!
 //! Patterns are tried in the order given and the first that matches decides: `192.0.2.0/24`, `[2001:db8::]/32`,
-//! a single address in either form, and `!pattern` for "no". Files of patterns are included by the caller's loader.
+//! a single address in either form, and `!pattern` for "no". Files of patterns are included by the caller's loader. A
+//! lookup table (`type:name`) matches the addresses that are keys of it.
 //!
 //! Membership is a handful of integer comparisons per pattern, no allocation and no hashing: lists are short, and one
 //! whose first patterns are the usual clients costs a few nanoseconds.
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use crate::domain_list::{ListTable, TableIds};
+use crate::lookup::{LookupTrouble, TableSpec, TableType, Tables};
+
 /// Patterns in order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NetworkList {
     v4: Vec<Pattern<u32>>,
     v6: Vec<Pattern<u128>>,
+    /// Tables in order, with their ranks among the patterns.
+    tables: Vec<ListTable>,
+    elements: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Pattern<T> {
     network: T,
     mask: T,
+    rank: u32,
     member: bool,
 }
 
@@ -28,36 +36,86 @@ pub const INCLUDE_DEPTH_MAX: usize = 8;
 pub const PATTERNS_MAX: usize = 100_000;
 
 impl NetworkList {
-    /// Reads a list. `load` gives the text of an included file.
+    /// Reads a list without tables. `load` gives the text of an included file.
     ///
     /// # Errors
     /// What is wrong with which element, in one sentence.
     pub fn parse(text: &str, load: &dyn Fn(&str) -> Result<String, String>) -> Result<Self, String> {
+        Self::parse_with_tables(text, load, &|spec| {
+            Err(format!("{spec}: lookup tables are not served in this list"))
+        })
+    }
+
+    /// Reads a list that may name tables; then [`NetworkList::matches`] is the one to ask.
+    ///
+    /// # Errors
+    /// What is wrong with which element, in one sentence.
+    pub fn parse_with_tables(
+        text: &str,
+        load: &dyn Fn(&str) -> Result<String, String>,
+        ids: TableIds<'_>,
+    ) -> Result<Self, String> {
         let mut list = Self::default();
-        list.add(text, true, 0, load)?;
+        list.add(text, true, 0, load, ids)?;
         Ok(list)
     }
 
+    /// Whether `address` belongs, tables asked too, in the order of the list.
+    ///
+    /// # Errors
+    /// A table could not be asked before an element matched.
+    pub async fn matches(&self, tables: &impl Tables, address: IpAddr) -> Result<bool, LookupTrouble> {
+        let plain = self.rank(address);
+        if self.tables.is_empty() {
+            return Ok(plain.is_some_and(|(_, member)| member));
+        }
+        let key = address.to_canonical().to_string();
+        for table in &self.tables {
+            if plain.is_some_and(|(rank, _)| rank < table.rank) {
+                break;
+            }
+            if tables.lookup(table.id, &key).await?.is_some() {
+                return Ok(table.member);
+            }
+        }
+        Ok(plain.is_some_and(|(_, member)| member))
+    }
+
+    /// Whether it names tables.
+    pub fn has_tables(&self) -> bool {
+        !self.tables.is_empty()
+    }
+
     /// Whether `address` belongs. An IPv4 address in IPv6 clothes (`::ffff:192.0.2.1`) is its IPv4 self.
+    ///
+    /// # Panics
+    /// When the list has tables: those are asked by [`NetworkList::matches`].
     #[inline]
     pub fn contains(&self, address: IpAddr) -> bool {
+        assert!(self.tables.is_empty(), "a list with tables is asked by matches()");
+        self.rank(address).is_some_and(|(_, member)| member)
+    }
+
+    /// The first pattern that matches, and what it means.
+    #[inline]
+    fn rank(&self, address: IpAddr) -> Option<(u32, bool)> {
         match address.to_canonical() {
             IpAddr::V4(address) => {
                 let address = u32::from(address);
                 let found = self.v4.iter().find(|pattern| address & pattern.mask == pattern.network);
-                found.is_some_and(|pattern| pattern.member)
+                found.map(|pattern| (pattern.rank, pattern.member))
             }
             IpAddr::V6(address) => {
                 let address = u128::from(address);
                 let found = self.v6.iter().find(|pattern| address & pattern.mask == pattern.network);
-                found.is_some_and(|pattern| pattern.member)
+                found.map(|pattern| (pattern.rank, pattern.member))
             }
         }
     }
 
     /// Whether nothing can match.
     pub fn is_empty(&self) -> bool {
-        self.v4.is_empty() && self.v6.is_empty()
+        self.v4.is_empty() && self.v6.is_empty() && self.tables.is_empty()
     }
 
     fn add(
@@ -66,6 +124,7 @@ impl NetworkList {
         member: bool,
         depth: usize,
         load: &dyn Fn(&str) -> Result<String, String>,
+        ids: TableIds<'_>,
     ) -> Result<(), String> {
         for element in crate::config::split_list(text) {
             let negations = element.bytes().take_while(|&byte| byte == b'!').count();
@@ -76,8 +135,18 @@ impl NetworkList {
                     return Err(format!("{pattern}: files include files more than {INCLUDE_DEPTH_MAX} deep"));
                 }
                 let content = load(pattern).map_err(|reason| format!("{pattern}: {reason}"))?;
-                self.add(&without_comments(&content), member, depth + 1, load)
+                self.add(&without_comments(&content), member, depth + 1, load, ids)
                     .map_err(|reason| format!("in {pattern}: {reason}"))?;
+                continue;
+            }
+            let rank = self.elements;
+            self.elements += 1;
+            if pattern.split_once(':').is_some_and(|(kind, _)| is_table_type(kind))
+                && !pattern.starts_with('[')
+            {
+                let spec = TableSpec::parse(pattern, TableType::Hash)?;
+                let is_pattern = spec.is_pattern();
+                self.tables.push(ListTable { id: ids(spec)?, is_pattern, rank, member });
                 continue;
             }
             let (address, prefix) = parse_network(pattern)?;
@@ -91,7 +160,7 @@ impl NetworkList {
                             "{element} has bits beyond its prefix; perhaps {right}/{prefix}"
                         ));
                     }
-                    self.v4.push(Pattern { network, mask, member });
+                    self.v4.push(Pattern { network, mask, rank, member });
                 }
                 IpAddr::V6(address) => {
                     let mask = u128::MAX.checked_shl(128 - u32::from(prefix)).unwrap_or(0);
@@ -102,7 +171,7 @@ impl NetworkList {
                             "{element} has bits beyond its prefix; perhaps [{right}]/{prefix}"
                         ));
                     }
-                    self.v6.push(Pattern { network, mask, member });
+                    self.v6.push(Pattern { network, mask, rank, member });
                 }
             }
             if self.v4.len() + self.v6.len() > PATTERNS_MAX {
@@ -121,9 +190,6 @@ pub(crate) fn without_comments(content: &str) -> String {
 
 /// `a.b.c.d`, `a.b.c.d/n`, `[v6]`, `[v6]/n`, `[v6/n]`, `v6`, `v6/n`.
 fn parse_network(text: &str) -> Result<(IpAddr, u8), String> {
-    if text.contains(':') && text.split(':').next().is_some_and(is_table_type) && !text.starts_with('[') {
-        return Err(format!("{text}: lookup tables are not served in lists of networks"));
-    }
     let wrong = || format!("{text} is no network: address, address/prefix or [IPv6]/prefix");
     let unwrapped: String;
     let plain = match text.strip_prefix('[') {

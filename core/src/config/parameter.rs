@@ -30,6 +30,8 @@ pub enum Kind {
     Networks,
     /// A list of domains, or of files of them.
     Domains,
+    /// A list of lookup tables, `type:name`.
+    Maps,
     /// A list of access restrictions.
     Restrictions,
     /// A concurrency feedback: `x`, `x/concurrency` or `x/sqrt_concurrency`.
@@ -53,6 +55,7 @@ impl Kind {
             Kind::List => "list",
             Kind::Networks => "networks",
             Kind::Domains => "domains",
+            Kind::Maps => "tables",
             Kind::Restrictions => "restrictions",
             Kind::Feedback => "feedback",
             Kind::Raw => "template",
@@ -152,6 +155,9 @@ pub mod types {
     /// Lists of domains.
     #[derive(Debug)]
     pub enum Domains {}
+    /// Lists of lookup tables.
+    #[derive(Debug)]
+    pub enum Maps {}
     /// Access restrictions.
     #[derive(Debug)]
     pub enum Restrictions {}
@@ -232,6 +238,9 @@ macro_rules! type_of {
     };
     (Domains) => {
         $crate::config::parameter::types::Domains
+    };
+    (Maps) => {
+        $crate::config::parameter::types::Maps
     };
     (Restrictions) => {
         $crate::config::parameter::types::Restrictions

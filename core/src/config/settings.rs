@@ -16,11 +16,13 @@ use super::host::HostFacts;
 use super::listener::{self, ListenerSpec};
 use super::main_cf::{self, Definition, Definitions};
 use super::master_cf::{self, Service};
-use super::parameter::{Kind, Name, Parameter, types};
+use super::parameter::{Class, Kind, Name, Parameter, types};
 use super::parameters::{self, names};
 use super::restriction::{self, Restriction};
 use super::value::{parse_bool, parse_integer, parse_time, split_list};
 use crate::domain_list::DomainList;
+use crate::lookup::{TableId, TableRegistry, TableSpec, TableType};
+use crate::maps::Maps;
 use crate::network_list::NetworkList;
 use crate::qmgr::Feedback;
 
@@ -50,7 +52,11 @@ pub struct Config {
     host: HostFacts,
     /// Files that lists name, as they were when the configuration was loaded.
     files: HashMap<String, Result<String, String>>,
+    tables: TableRegistry,
 }
+
+/// Lists whose readers ask the tables in them, too; in every other list of networks or domains a table is an error.
+const LISTS_WITH_TABLES: [&str; 0] = [];
 
 /// The configuration as one service sees it.
 #[derive(Debug, Clone, Copy)]
@@ -88,8 +94,15 @@ impl Config {
             let definition = Definition { text: text.trim_ascii().into(), place: place.clone() };
             definitions.insert(name.clone(), definition);
         }
-        let mut config = Self { definitions, services, host: sources.host.clone(), files: HashMap::new() };
+        let mut config = Self {
+            definitions,
+            services,
+            host: sources.host.clone(),
+            files: HashMap::new(),
+            tables: TableRegistry::default(),
+        };
         config.read_files(sources.load);
+        config.register_tables();
         let errors = config.check();
         if errors.is_empty() { Ok(config) } else { Err(errors) }
     }
@@ -149,6 +162,36 @@ impl Config {
             }
         }
         self.files = wanted.into_inner();
+    }
+
+    /// The lookup tables that the configuration names where they are served; a [`TableId`] is a place among them.
+    pub fn tables(&self) -> &[TableSpec] {
+        self.tables.specs()
+    }
+
+    /// Every table gets its id when the configuration is loaded, in the order of services and parameters.
+    fn register_tables(&mut self) {
+        let registry = std::cell::RefCell::new(TableRegistry::default());
+        let register = |spec| Ok(registry.borrow_mut().register(spec));
+        for view in self.views() {
+            for parameter in parameters::table() {
+                let Ok(text) = view.expanded(parameter.name) else { continue };
+                // Only the tables matter here; what is wrong with the value is told by `check`.
+                let _ = match parameter.kind {
+                    Kind::Maps if matches!(parameter.class, Class::Honoured(_)) => {
+                        Maps::parse(&text, view.default_table_type(), register).err()
+                    }
+                    Kind::Networks if LISTS_WITH_TABLES.contains(&parameter.name) => {
+                        NetworkList::parse_with_tables(&text, &|path| view.file(path), &register).err()
+                    }
+                    Kind::Domains if LISTS_WITH_TABLES.contains(&parameter.name) => {
+                        DomainList::parse_with_tables(&text, false, &|path| view.file(path), &register).err()
+                    }
+                    _ => None,
+                };
+            }
+        }
+        self.tables = registry.into_inner();
     }
 
     fn views(&self) -> impl Iterator<Item = View<'_>> {
@@ -260,13 +303,24 @@ impl<'a> View<'a> {
 
     /// A list of networks.
     pub fn networks(&self, name: Name<types::Networks>) -> NetworkList {
-        sound(self.parse_networks(&self.value(name.as_str())))
+        sound(self.parse_networks(name.as_str(), &self.value(name.as_str())))
     }
 
     /// A list of domains; whether a bare domain stands for its sub-domains is as `parent_domain_matches_subdomains`
     /// says of this parameter.
     pub fn domains(&self, name: Name<types::Domains>) -> DomainList {
         sound(self.parse_domains(name.as_str(), &self.value(name.as_str())))
+    }
+
+    /// A list of lookup tables.
+    pub fn maps(&self, name: Name<types::Maps>) -> Maps {
+        sound(self.parse_maps(&self.value(name.as_str())))
+    }
+
+    /// `default_database_type`: of a table without a type.
+    pub fn default_table_type(&self) -> TableType {
+        let word = self.expanded(names::DEFAULT_DATABASE_TYPE.as_str()).unwrap_or_default();
+        TableType::named(&word).unwrap_or(TableType::Hash)
     }
 
     /// A list of restrictions. Where an item is not known (the start stops then, see [`super::refusals`]) the list ends
@@ -440,20 +494,40 @@ impl<'a> View<'a> {
                     return Err(format!("{quoted} is none of: {}", words.join(", ")));
                 }
             }
-            Kind::Networks => drop(self.parse_networks(&text)?),
+            // A list that nobody reads may name what nobody knows.
+            Kind::Maps if matches!(parameter.class, Class::Honoured(_)) => drop(self.parse_maps(&text)?),
+            Kind::Maps => {}
+            Kind::Networks => drop(self.parse_networks(name, &text)?),
             Kind::Domains => drop(self.parse_domains(name, &text)?),
         }
         Ok(Some(text))
     }
 
-    fn parse_networks(&self, text: &str) -> Result<NetworkList, String> {
-        NetworkList::parse(text, &|path| self.file(path))
+    fn parse_maps(&self, text: &str) -> Result<Maps, String> {
+        Maps::parse(text, self.default_table_type(), |spec| self.table_id(spec))
+    }
+
+    fn table_id(&self, spec: TableSpec) -> Result<TableId, String> {
+        let id = self.config.tables.id(&spec);
+        id.ok_or_else(|| format!("{spec}: the table was not known when the configuration was loaded"))
+    }
+
+    fn table_in_list(&self, name: &str, spec: TableSpec) -> Result<TableId, String> {
+        match LISTS_WITH_TABLES.contains(&name) {
+            true => self.table_id(spec),
+            false => Err(format!("{spec}: lookup tables are not served in this list")),
+        }
+    }
+
+    fn parse_networks(&self, name: &str, text: &str) -> Result<NetworkList, String> {
+        NetworkList::parse_with_tables(text, &|path| self.file(path), &|spec| self.table_in_list(name, spec))
     }
 
     fn parse_domains(&self, name: &str, text: &str) -> Result<DomainList, String> {
         let parents = self.expanded(names::PARENT_DOMAIN_MATCHES_SUBDOMAINS.as_str())?;
         let parent_matches = split_list(&parents).contains(&name);
-        DomainList::parse(text, parent_matches, &|path| self.file(path))
+        let ids = |spec| self.table_in_list(name, spec);
+        DomainList::parse_with_tables(text, parent_matches, &|path| self.file(path), &ids)
     }
 
     fn file(&self, path: &str) -> Result<String, String> {

@@ -25,7 +25,7 @@ parameters! {
         "Networks of the primary servers for which backup service is allowed.";
     PLAINTEXT_REJECT_CODE "plaintext_reject_code" Int = "450", WithoutEffect("that restriction is not served yet"),
         "The reply code for a session without encryption.";
-    RBL_REPLY_MAPS "rbl_reply_maps" List = "", WithoutEffect("block lists are not served yet"),
+    RBL_REPLY_MAPS "rbl_reply_maps" Maps = "", WithoutEffect("block lists are not served yet"),
         "Replies for single block lists.";
     REJECT_TEMPFAIL_ACTION "reject_tempfail_action" Text = "defer_if_permit", WithoutEffect("restrictions that look names up are not served yet"),
         "What follows when a restriction that refuses cannot decide.";

@@ -17,7 +17,7 @@ parameters! {
         "Whether an address without a domain gets $myorigin.";
     APPEND_DOT_MYDOMAIN "append_dot_mydomain" Bool = "${{$compatibility_level} <level {1} ? {yes} : {no}}", Refused { reason: "addresses are not rewritten yet", weakens: Weakens::Never },
         "Whether a domain without a dot gets $mydomain.";
-    BODY_CHECKS "body_checks" List = "", Refused { reason: "content is not checked yet", weakens: Weakens::Always },
+    BODY_CHECKS "body_checks" Maps = "", Refused { reason: "content is not checked yet", weakens: Weakens::Always },
         "Tables of patterns for lines of bodies.";
     BODY_CHECKS_SIZE_LIMIT "body_checks_size_limit" Size = "51200", WithoutEffect("content is not checked yet"),
         "How much of each part the patterns for bodies see.";
@@ -29,7 +29,7 @@ parameters! {
         "A file with the texts of bounces.";
     CANONICAL_CLASSES "canonical_classes" List = "envelope_sender, envelope_recipient, header_sender, header_recipient", WithoutEffect("tables of addresses are not served yet"),
         "Which addresses canonical_maps change.";
-    CANONICAL_MAPS "canonical_maps" List = "", Refused { reason: "tables of addresses are not served yet", weakens: Weakens::Never },
+    CANONICAL_MAPS "canonical_maps" Maps = "", Refused { reason: "tables of addresses are not served yet", weakens: Weakens::Never },
         "Tables that change addresses in headers and envelopes.";
     CLEANUP_REPLACE_STRAY_CR_LF "cleanup_replace_stray_cr_lf" Bool = "yes", WithoutEffect("stray CRs always become spaces"),
         "Whether a stray carriage return or line feed in content becomes a space.";
@@ -65,7 +65,7 @@ parameters! {
         "Who is told of errors.";
     HEADER_ADDRESS_TOKEN_LIMIT "header_address_token_limit" Int = "10240", WithoutEffect("addresses in headers are not rewritten yet"),
         "The most tokens of an address header that are looked at.";
-    HEADER_CHECKS "header_checks" List = "", Refused { reason: "content is not checked yet", weakens: Weakens::Always },
+    HEADER_CHECKS "header_checks" Maps = "", Refused { reason: "content is not checked yet", weakens: Weakens::Always },
         "Tables of patterns for headers.";
     HEADER_FROM_FORMAT "header_from_format" Word("standard" "obsolete") = "standard", WithoutEffect("added From headers have no name"),
         "The form of an added From header.";
@@ -107,7 +107,7 @@ parameters! {
         "Macros that milters get at the end of a message.";
     MILTER_END_OF_HEADER_MACROS "milter_end_of_header_macros" List = "i", WithoutEffect("milters are not served yet"),
         "Macros that milters get at the end of the header.";
-    MILTER_HEADER_CHECKS "milter_header_checks" List = "", Refused { reason: "content is not checked yet", weakens: Weakens::Always },
+    MILTER_HEADER_CHECKS "milter_header_checks" Maps = "", Refused { reason: "content is not checked yet", weakens: Weakens::Always },
         "Tables of patterns for headers that milters add.";
     MILTER_HELO_MACROS "milter_helo_macros" List = "{tls_version} {cipher} {cipher_bits} {cert_subject} {cert_issuer}", WithoutEffect("milters are not served yet"),
         "Macros that milters get at HELO.";
@@ -127,11 +127,11 @@ parameters! {
         "Macros that milters get at unknown commands.";
     MIME_BOUNDARY_LENGTH_LIMIT "mime_boundary_length_limit" Size = "2048", WithoutEffect("MIME is not processed on reception"),
         "How much of a MIME boundary counts.";
-    MIME_HEADER_CHECKS "mime_header_checks" List = "$header_checks", Refused { reason: "content is not checked yet", weakens: Weakens::Always },
+    MIME_HEADER_CHECKS "mime_header_checks" Maps = "$header_checks", Refused { reason: "content is not checked yet", weakens: Weakens::Always },
         "Tables of patterns for MIME headers.";
     MIME_NESTING_LIMIT "mime_nesting_limit" Int = "100", WithoutEffect("MIME is not processed on reception"),
         "How deep MIME parts may nest.";
-    NESTED_HEADER_CHECKS "nested_header_checks" List = "$header_checks", Refused { reason: "content is not checked yet", weakens: Weakens::Always },
+    NESTED_HEADER_CHECKS "nested_header_checks" Maps = "$header_checks", Refused { reason: "content is not checked yet", weakens: Weakens::Always },
         "Tables of patterns for headers of attached messages.";
     NON_SMTPD_MILTERS "non_smtpd_milters" List = "", Refused { reason: "milters are not served yet", weakens: Weakens::Always },
         "Milters for mail that does not come by SMTP.";
@@ -139,13 +139,13 @@ parameters! {
         "Troubles that the postmaster is told of.";
     PROPAGATE_UNMATCHED_EXTENSIONS "propagate_unmatched_extensions" List = "canonical, virtual", WithoutEffect("addresses are not extended yet"),
         "Tables to whose results an address extension is carried over.";
-    RECIPIENT_BCC_MAPS "recipient_bcc_maps" List = "", Refused { reason: "added recipients are not served yet", weakens: Weakens::Never },
+    RECIPIENT_BCC_MAPS "recipient_bcc_maps" Maps = "", Refused { reason: "added recipients are not served yet", weakens: Weakens::Never },
         "Tables of addresses that get copies, by recipient.";
     RECIPIENT_CANONICAL_CLASSES "recipient_canonical_classes" List = "envelope_recipient, header_recipient", WithoutEffect("tables of addresses are not served yet"),
         "Which addresses recipient_canonical_maps change.";
-    RECIPIENT_CANONICAL_MAPS "recipient_canonical_maps" List = "", Refused { reason: "tables of addresses are not served yet", weakens: Weakens::Never },
+    RECIPIENT_CANONICAL_MAPS "recipient_canonical_maps" Maps = "", Refused { reason: "tables of addresses are not served yet", weakens: Weakens::Never },
         "Tables that change recipients.";
-    RELOCATED_MAPS "relocated_maps" List = "", Refused { reason: "tables of addresses are not served yet", weakens: Weakens::Never },
+    RELOCATED_MAPS "relocated_maps" Maps = "", Refused { reason: "tables of addresses are not served yet", weakens: Weakens::Never },
         "Tables of users who have moved.";
     REMOTE_HEADER_REWRITE_DOMAIN "remote_header_rewrite_domain" Text = "", Refused { reason: "addresses are not rewritten yet", weakens: Weakens::Never },
         "The domain that is added to incomplete addresses in headers of remote clients.";
@@ -155,11 +155,11 @@ parameters! {
         "Whether user@ counts as a local address.";
     RESOLVE_NUMERIC_DOMAIN "resolve_numeric_domain" Bool = "no", Refused { reason: "a bare number is a domain like any other", weakens: Weakens::Never },
         "Whether user@1.2.3.4 counts as user@[1.2.3.4].";
-    SENDER_BCC_MAPS "sender_bcc_maps" List = "", Refused { reason: "added recipients are not served yet", weakens: Weakens::Never },
+    SENDER_BCC_MAPS "sender_bcc_maps" Maps = "", Refused { reason: "added recipients are not served yet", weakens: Weakens::Never },
         "Tables of addresses that get copies, by sender.";
     SENDER_CANONICAL_CLASSES "sender_canonical_classes" List = "envelope_sender, header_sender", WithoutEffect("tables of addresses are not served yet"),
         "Which addresses sender_canonical_maps change.";
-    SENDER_CANONICAL_MAPS "sender_canonical_maps" List = "", Refused { reason: "tables of addresses are not served yet", weakens: Weakens::Never },
+    SENDER_CANONICAL_MAPS "sender_canonical_maps" Maps = "", Refused { reason: "tables of addresses are not served yet", weakens: Weakens::Never },
         "Tables that change senders.";
     STRICT_7BIT_HEADERS "strict_7bit_headers" Bool = "no", Refused { reason: "headers are not refused for their bytes", weakens: Weakens::Never },
         "Whether 8-bit headers are refused.";
@@ -181,7 +181,7 @@ parameters! {
         "Domains whose addresses are aliases.";
     VIRTUAL_ALIAS_EXPANSION_LIMIT "virtual_alias_expansion_limit" Int = "1000", WithoutEffect("virtual aliases are not served yet"),
         "The most recipients that expansion of aliases may give.";
-    VIRTUAL_ALIAS_MAPS "virtual_alias_maps" List = "$virtual_maps", Refused { reason: "virtual aliases are not served yet", weakens: Weakens::Never },
+    VIRTUAL_ALIAS_MAPS "virtual_alias_maps" Maps = "$virtual_maps", Refused { reason: "virtual aliases are not served yet", weakens: Weakens::Never },
         "Tables of virtual aliases.";
     VIRTUAL_ALIAS_RECURSION_LIMIT "virtual_alias_recursion_limit" Int = "1000", WithoutEffect("virtual aliases are not served yet"),
         "How deep aliases may nest.";

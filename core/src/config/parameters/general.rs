@@ -25,7 +25,7 @@ parameters! {
         "Peers of whom more is logged.";
     DEBUGGER_COMMAND "debugger_command" Raw = "", WithoutEffect("no debugger is started"),
         "The command that attaches a debugger to a daemon.";
-    DEFAULT_DATABASE_TYPE "default_database_type" Text = "hash", WithoutEffect("lookup tables are not served yet"),
+    DEFAULT_DATABASE_TYPE "default_database_type" Text = "hash", Honoured("lookup tables"),
         "The type of table that commands make when none is named.";
     DEFAULT_PRIVS "default_privs" Text = "nobody", WithoutEffect("no command is run for recipients"),
         "The user under whom deliveries to commands and files run.";

@@ -17,7 +17,7 @@ parameters! {
         "The IPv6 address from which connections are made.";
     LMTP_BIND_ADDRESS_ENFORCE "lmtp_bind_address_enforce" Bool = "no", Refused { reason: "the LMTP client is not served yet", weakens: Weakens::Never },
         "Whether mail waits when the address to send from is not available.";
-    LMTP_BODY_CHECKS "lmtp_body_checks" List = "", Refused { reason: "the LMTP client is not served yet", weakens: Weakens::Never },
+    LMTP_BODY_CHECKS "lmtp_body_checks" Maps = "", Refused { reason: "the LMTP client is not served yet", weakens: Weakens::Never },
         "Tables of patterns for lines of bodies that are sent.";
     LMTP_CNAME_OVERRIDES_SERVERNAME "lmtp_cname_overrides_servername" Bool = "no", Refused { reason: "the LMTP client is not served yet", weakens: Weakens::Never },
         "Whether an alias changes the server's name.";
@@ -41,13 +41,13 @@ parameters! {
         "The longest wait for the server to take a piece of content.";
     LMTP_DEFER_IF_NO_MX_ADDRESS_FOUND "lmtp_defer_if_no_mx_address_found" Bool = "no", Refused { reason: "the LMTP client is not served yet", weakens: Weakens::Never },
         "Whether mail waits when no mail exchanger has an address.";
-    LMTP_DELIVERY_STATUS_FILTER "lmtp_delivery_status_filter" Text = "$default_delivery_status_filter", Refused { reason: "the LMTP client is not served yet", weakens: Weakens::Never },
+    LMTP_DELIVERY_STATUS_FILTER "lmtp_delivery_status_filter" Maps = "$default_delivery_status_filter", Refused { reason: "the LMTP client is not served yet", weakens: Weakens::Never },
         "Tables that change the status of deliveries.";
-    LMTP_DISCARD_LHLO_KEYWORD_ADDRESS_MAPS "lmtp_discard_lhlo_keyword_address_maps" List = "", Refused { reason: "the LMTP client is not served yet", weakens: Weakens::Never },
+    LMTP_DISCARD_LHLO_KEYWORD_ADDRESS_MAPS "lmtp_discard_lhlo_keyword_address_maps" Maps = "", Refused { reason: "the LMTP client is not served yet", weakens: Weakens::Never },
         "LHLO keywords of single servers that are ignored.";
     LMTP_DISCARD_LHLO_KEYWORDS "lmtp_discard_lhlo_keywords" List = "", Refused { reason: "the LMTP client is not served yet", weakens: Weakens::Never },
         "LHLO keywords of servers that are ignored.";
-    LMTP_DNS_REPLY_FILTER "lmtp_dns_reply_filter" Text = "", Refused { reason: "the LMTP client is not served yet", weakens: Weakens::Never },
+    LMTP_DNS_REPLY_FILTER "lmtp_dns_reply_filter" Maps = "", Refused { reason: "the LMTP client is not served yet", weakens: Weakens::Never },
         "A table that changes DNS answers.";
     LMTP_DNS_RESOLVER_OPTIONS "lmtp_dns_resolver_options" List = "", Refused { reason: "the LMTP client is not served yet", weakens: Weakens::Never },
         "How the resolver completes names.";
@@ -55,9 +55,9 @@ parameters! {
         "Whether the DNS is used, and with DNSSEC.";
     LMTP_FALLBACK_RELAY "lmtp_fallback_relay" List = "", Refused { reason: "the LMTP client is not served yet", weakens: Weakens::Never },
         "Servers that get mail whose own servers cannot be reached.";
-    LMTP_GENERIC_MAPS "lmtp_generic_maps" List = "", Refused { reason: "the LMTP client is not served yet", weakens: Weakens::Never },
+    LMTP_GENERIC_MAPS "lmtp_generic_maps" Maps = "", Refused { reason: "the LMTP client is not served yet", weakens: Weakens::Never },
         "Tables that change addresses on the way out.";
-    LMTP_HEADER_CHECKS "lmtp_header_checks" List = "", Refused { reason: "the LMTP client is not served yet", weakens: Weakens::Never },
+    LMTP_HEADER_CHECKS "lmtp_header_checks" Maps = "", Refused { reason: "the LMTP client is not served yet", weakens: Weakens::Never },
         "Tables of patterns for headers that are sent.";
     LMTP_HOST_LOOKUP "lmtp_host_lookup" List = "dns", Refused { reason: "the LMTP client is not served yet", weakens: Weakens::Never },
         "How servers' names are looked up.";
@@ -69,7 +69,7 @@ parameters! {
         "The longest line that is sent; longer ones are folded; 0 for no limit.";
     LMTP_MAIL_TIMEOUT "lmtp_mail_timeout" Time(Seconds) = "300s", Refused { reason: "the LMTP client is not served yet", weakens: Weakens::Never },
         "The longest wait for the answer to MAIL.";
-    LMTP_MIME_HEADER_CHECKS "lmtp_mime_header_checks" List = "", Refused { reason: "the LMTP client is not served yet", weakens: Weakens::Never },
+    LMTP_MIME_HEADER_CHECKS "lmtp_mime_header_checks" Maps = "", Refused { reason: "the LMTP client is not served yet", weakens: Weakens::Never },
         "Tables of patterns for MIME headers that are sent.";
     LMTP_MIN_DATA_RATE "lmtp_min_data_rate" Int(1, 2147483647) = "500", Refused { reason: "the LMTP client is not served yet", weakens: Weakens::Never },
         "The slowest data rate with a deadline for each request, in bytes a second.";
@@ -77,13 +77,13 @@ parameters! {
         "The most addresses of one destination that are tried; 0 for no limit.";
     LMTP_MX_SESSION_LIMIT "lmtp_mx_session_limit" Int = "2", Refused { reason: "the LMTP client is not served yet", weakens: Weakens::Never },
         "The most sessions with one destination's servers in one attempt; 0 for no limit.";
-    LMTP_NESTED_HEADER_CHECKS "lmtp_nested_header_checks" List = "", Refused { reason: "the LMTP client is not served yet", weakens: Weakens::Never },
+    LMTP_NESTED_HEADER_CHECKS "lmtp_nested_header_checks" Maps = "", Refused { reason: "the LMTP client is not served yet", weakens: Weakens::Never },
         "Tables of patterns for headers of attached messages that are sent.";
     LMTP_PER_REQUEST_DEADLINE "lmtp_per_request_deadline" Bool = "${lmtp_per_record_deadline?{$lmtp_per_record_deadline}:{no}}", Refused { reason: "the LMTP client is not served yet", weakens: Weakens::Never },
         "Whether time limits hold for a whole request instead of for each wait.";
     LMTP_PIX_WORKAROUND_DELAY_TIME "lmtp_pix_workaround_delay_time" Time(Seconds) = "10s", Refused { reason: "the LMTP client is not served yet", weakens: Weakens::Never },
         "The pause before the final dot for faulty firewalls.";
-    LMTP_PIX_WORKAROUND_MAPS "lmtp_pix_workaround_maps" List = "", Refused { reason: "the LMTP client is not served yet", weakens: Weakens::Never },
+    LMTP_PIX_WORKAROUND_MAPS "lmtp_pix_workaround_maps" Maps = "", Refused { reason: "the LMTP client is not served yet", weakens: Weakens::Never },
         "Work-arounds for single servers behind faulty firewalls.";
     LMTP_PIX_WORKAROUND_THRESHOLD_TIME "lmtp_pix_workaround_threshold_time" Time(Seconds) = "500s", Refused { reason: "the LMTP client is not served yet", weakens: Weakens::Never },
         "The age from which work-arounds for faulty firewalls are used.";
@@ -97,7 +97,7 @@ parameters! {
         "Whether servers of equal preference are tried in random order.";
     LMTP_RCPT_TIMEOUT "lmtp_rcpt_timeout" Time(Seconds) = "300s", Refused { reason: "the LMTP client is not served yet", weakens: Weakens::Never },
         "The longest wait for the answer to RCPT.";
-    LMTP_REPLY_FILTER "lmtp_reply_filter" Text = "", Refused { reason: "the LMTP client is not served yet", weakens: Weakens::Never },
+    LMTP_REPLY_FILTER "lmtp_reply_filter" Maps = "", Refused { reason: "the LMTP client is not served yet", weakens: Weakens::Never },
         "A table that changes servers' replies.";
     LMTP_RSET_TIMEOUT "lmtp_rset_timeout" Time(Seconds) = "20s", Refused { reason: "the LMTP client is not served yet", weakens: Weakens::Never },
         "The longest wait for the answer to RSET.";
@@ -111,7 +111,7 @@ parameters! {
         "Whether mail waits after a failed authentication.";
     LMTP_SASL_MECHANISM_FILTER "lmtp_sasl_mechanism_filter" List = "", Refused { reason: "the LMTP client is not served yet", weakens: Weakens::Never },
         "Mechanisms that are used.";
-    LMTP_SASL_PASSWORD_MAPS "lmtp_sasl_password_maps" List = "", Refused { reason: "the LMTP client is not served yet", weakens: Weakens::Never },
+    LMTP_SASL_PASSWORD_MAPS "lmtp_sasl_password_maps" Maps = "", Refused { reason: "the LMTP client is not served yet", weakens: Weakens::Never },
         "Tables of names and passwords by server.";
     LMTP_SASL_PATH "lmtp_sasl_path" Text = "", Refused { reason: "the LMTP client is not served yet", weakens: Weakens::Never },
         "The path or name that the SASL implementation is given.";

@@ -5,7 +5,7 @@ use crate::config::parameter::{Weakens, parameters};
 parameters! {
     ALIAS_DATABASE "alias_database" List = "hash:/etc/aliases", Refused { reason: "local delivery is not served yet", weakens: Weakens::Never },
         "Alias files that the newaliases command rebuilds.";
-    ALIAS_MAPS "alias_maps" List = "hash:/etc/aliases, nis:mail.aliases", Refused { reason: "local delivery is not served yet", weakens: Weakens::Never },
+    ALIAS_MAPS "alias_maps" Maps = "hash:/etc/aliases, nis:mail.aliases", Refused { reason: "local delivery is not served yet", weakens: Weakens::Never },
         "Tables of aliases.";
     ALLOW_MAIL_TO_COMMANDS "allow_mail_to_commands" List = "alias, forward", Refused { reason: "local delivery is not served yet", weakens: Weakens::Never },
         "Where a recipient may be a command.";
@@ -35,7 +35,7 @@ parameters! {
         "Whether the address of a list's owner is expanded.";
     FALLBACK_TRANSPORT "fallback_transport" Raw = "", Refused { reason: "local delivery is not served yet", weakens: Weakens::Never },
         "The transport of mail for users who are not found.";
-    FALLBACK_TRANSPORT_MAPS "fallback_transport_maps" List = "", Refused { reason: "local delivery is not served yet", weakens: Weakens::Never },
+    FALLBACK_TRANSPORT_MAPS "fallback_transport_maps" Maps = "", Refused { reason: "local delivery is not served yet", weakens: Weakens::Never },
         "Transports of single users who are not found.";
     FORWARD_EXPANSION_FILTER "forward_expansion_filter" Raw = "1234567890!@%-_=+:,./abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ", Refused { reason: "local delivery is not served yet", weakens: Weakens::Never },
         "Characters that may stand in an expanded forward path.";
@@ -49,15 +49,15 @@ parameters! {
         "The first size of an LMDB table.";
     LOCAL_COMMAND_SHELL "local_command_shell" Text = "", Refused { reason: "local delivery is not served yet", weakens: Weakens::Never },
         "The shell that runs commands.";
-    LOCAL_DELIVERY_STATUS_FILTER "local_delivery_status_filter" Text = "$default_delivery_status_filter", Refused { reason: "local delivery is not served yet", weakens: Weakens::Never },
+    LOCAL_DELIVERY_STATUS_FILTER "local_delivery_status_filter" Maps = "$default_delivery_status_filter", Refused { reason: "local delivery is not served yet", weakens: Weakens::Never },
         "Tables that change the status of local deliveries.";
     LOCAL_DESTINATION_CONCURRENCY_LIMIT "local_destination_concurrency_limit" Int = "2", Refused { reason: "local delivery is not served yet", weakens: Weakens::Never },
         "The most deliveries at a time to one local user.";
     LOCAL_DESTINATION_RECIPIENT_LIMIT "local_destination_recipient_limit" Int = "1", Refused { reason: "local delivery is not served yet", weakens: Weakens::Never },
         "The most recipients of one local delivery.";
-    LOCAL_LOGIN_SENDER_MAPS "local_login_sender_maps" List = "static:*", WithoutEffect("local submission is not served yet"),
+    LOCAL_LOGIN_SENDER_MAPS "local_login_sender_maps" Maps = "static:*", WithoutEffect("local submission is not served yet"),
         "Senders that a login name may use.";
-    LOCAL_RECIPIENT_MAPS "local_recipient_maps" List = "proxy:unix:passwd.byname $alias_maps", Refused { reason: "local delivery is not served yet", weakens: Weakens::Never },
+    LOCAL_RECIPIENT_MAPS "local_recipient_maps" Maps = "proxy:unix:passwd.byname $alias_maps", Refused { reason: "local delivery is not served yet", weakens: Weakens::Never },
         "Tables of local recipients; others are refused.";
     LOCAL_TRANSPORT "local_transport" Text = "local:$myhostname", Refused { reason: "local delivery is not served yet", weakens: Weakens::Never },
         "The transport of mail for local domains.";
@@ -67,7 +67,7 @@ parameters! {
         "The directory of mailboxes.";
     MAILBOX_COMMAND "mailbox_command" Raw = "", Refused { reason: "local delivery is not served yet", weakens: Weakens::Never },
         "The command that delivers to a mailbox.";
-    MAILBOX_COMMAND_MAPS "mailbox_command_maps" List = "", Refused { reason: "local delivery is not served yet", weakens: Weakens::Never },
+    MAILBOX_COMMAND_MAPS "mailbox_command_maps" Maps = "", Refused { reason: "local delivery is not served yet", weakens: Weakens::Never },
         "Commands of single users.";
     MAILBOX_DELIVERY_LOCK "mailbox_delivery_lock" List = "fcntl, dotlock", Refused { reason: "local delivery is not served yet", weakens: Weakens::Never },
         "How mailboxes are locked.";
@@ -75,11 +75,11 @@ parameters! {
         "The largest mailbox; 0 for no limit.";
     MAILBOX_TRANSPORT "mailbox_transport" Raw = "", Refused { reason: "local delivery is not served yet", weakens: Weakens::Never },
         "The transport that delivers to mailboxes.";
-    MAILBOX_TRANSPORT_MAPS "mailbox_transport_maps" List = "", Refused { reason: "local delivery is not served yet", weakens: Weakens::Never },
+    MAILBOX_TRANSPORT_MAPS "mailbox_transport_maps" Maps = "", Refused { reason: "local delivery is not served yet", weakens: Weakens::Never },
         "Transports of single users' mailboxes.";
     OWNER_REQUEST_SPECIAL "owner_request_special" Bool = "yes", Refused { reason: "local delivery is not served yet", weakens: Weakens::Never },
         "Whether owner-list and list-request are special.";
-    PIPE_DELIVERY_STATUS_FILTER "pipe_delivery_status_filter" Text = "$default_delivery_status_filter", Refused { reason: "delivery to commands is not served yet", weakens: Weakens::Never },
+    PIPE_DELIVERY_STATUS_FILTER "pipe_delivery_status_filter" Maps = "$default_delivery_status_filter", Refused { reason: "delivery to commands is not served yet", weakens: Weakens::Never },
         "Tables that change the status of deliveries to commands.";
     PREPEND_DELIVERED_HEADER "prepend_delivered_header" List = "command, file, forward", Refused { reason: "local delivery is not served yet", weakens: Weakens::Never },
         "Deliveries that get a Delivered-To header.";
@@ -91,9 +91,9 @@ parameters! {
         "Whether a mailbox must belong to its user.";
     SUN_MAILTOOL_COMPATIBILITY "sun_mailtool_compatibility" Bool = "no", Refused { reason: "local delivery is not served yet", weakens: Weakens::Never },
         "Whether an old lock of mailboxes is used.";
-    VIRTUAL_DELIVERY_STATUS_FILTER "virtual_delivery_status_filter" Text = "$default_delivery_status_filter", Refused { reason: "virtual mailboxes are not served yet", weakens: Weakens::Never },
+    VIRTUAL_DELIVERY_STATUS_FILTER "virtual_delivery_status_filter" Maps = "$default_delivery_status_filter", Refused { reason: "virtual mailboxes are not served yet", weakens: Weakens::Never },
         "Tables that change the status of deliveries to virtual mailboxes.";
-    VIRTUAL_GID_MAPS "virtual_gid_maps" List = "", Refused { reason: "virtual mailboxes are not served yet", weakens: Weakens::Never },
+    VIRTUAL_GID_MAPS "virtual_gid_maps" Maps = "", Refused { reason: "virtual mailboxes are not served yet", weakens: Weakens::Never },
         "Groups of virtual mailboxes.";
     VIRTUAL_MAILBOX_BASE "virtual_mailbox_base" Text = "", Refused { reason: "virtual mailboxes are not served yet", weakens: Weakens::Never },
         "The directory above all virtual mailboxes.";
@@ -103,12 +103,12 @@ parameters! {
         "The largest virtual mailbox; 0 for no limit.";
     VIRTUAL_MAILBOX_LOCK "virtual_mailbox_lock" List = "fcntl, dotlock", Refused { reason: "virtual mailboxes are not served yet", weakens: Weakens::Never },
         "How virtual mailboxes are locked.";
-    VIRTUAL_MAILBOX_MAPS "virtual_mailbox_maps" List = "", Refused { reason: "virtual mailboxes are not served yet", weakens: Weakens::Never },
+    VIRTUAL_MAILBOX_MAPS "virtual_mailbox_maps" Maps = "", Refused { reason: "virtual mailboxes are not served yet", weakens: Weakens::Never },
         "Tables of virtual mailboxes.";
     VIRTUAL_MINIMUM_UID "virtual_minimum_uid" Int = "100", Refused { reason: "virtual mailboxes are not served yet", weakens: Weakens::Never },
         "The least user id of a virtual mailbox.";
     VIRTUAL_TRANSPORT "virtual_transport" Text = "virtual", Refused { reason: "virtual mailboxes are not served yet", weakens: Weakens::Never },
         "The transport of mail for virtual mailboxes.";
-    VIRTUAL_UID_MAPS "virtual_uid_maps" List = "", Refused { reason: "virtual mailboxes are not served yet", weakens: Weakens::Never },
+    VIRTUAL_UID_MAPS "virtual_uid_maps" Maps = "", Refused { reason: "virtual mailboxes are not served yet", weakens: Weakens::Never },
         "Users of virtual mailboxes.";
 }

@@ -23,7 +23,7 @@ parameters! {
         "Screening: the most sessions of one client at a time.";
     POSTSCREEN_COMMAND_COUNT_LIMIT "postscreen_command_count_limit" Int = "20", Refused { reason: "the screening server is not served yet", weakens: Weakens::Never },
         "Screening: the most commands of a session under deep tests.";
-    POSTSCREEN_COMMAND_FILTER "postscreen_command_filter" Text = "", Refused { reason: "the screening server is not served yet", weakens: Weakens::Never },
+    POSTSCREEN_COMMAND_FILTER "postscreen_command_filter" Maps = "", Refused { reason: "the screening server is not served yet", weakens: Weakens::Never },
         "Screening: a table that rewrites commands.";
     POSTSCREEN_COMMAND_TIME_LIMIT "postscreen_command_time_limit" Time(Seconds) = "${stress?{10}:{300}}s", Refused { reason: "the screening server is not served yet", weakens: Weakens::Never },
         "Screening: the longest wait for a command.";
@@ -31,7 +31,7 @@ parameters! {
         "Screening: what follows for clients that are listed as bad.";
     POSTSCREEN_DISABLE_VRFY_COMMAND "postscreen_disable_vrfy_command" Bool = "$disable_vrfy_command", Refused { reason: "the screening server is not served yet", weakens: Weakens::Never },
         "Screening: whether VRFY is refused.";
-    POSTSCREEN_DISCARD_EHLO_KEYWORD_ADDRESS_MAPS "postscreen_discard_ehlo_keyword_address_maps" List = "$smtpd_discard_ehlo_keyword_address_maps", Refused { reason: "the screening server is not served yet", weakens: Weakens::Never },
+    POSTSCREEN_DISCARD_EHLO_KEYWORD_ADDRESS_MAPS "postscreen_discard_ehlo_keyword_address_maps" Maps = "$smtpd_discard_ehlo_keyword_address_maps", Refused { reason: "the screening server is not served yet", weakens: Weakens::Never },
         "Screening: eHLO keywords that are not announced to single clients.";
     POSTSCREEN_DISCARD_EHLO_KEYWORDS "postscreen_discard_ehlo_keywords" List = "$smtpd_discard_ehlo_keywords", Refused { reason: "the screening server is not served yet", weakens: Weakens::Never },
         "Screening: eHLO keywords that are not announced.";
@@ -85,7 +85,7 @@ parameters! {
         "Screening: the most clients under test.";
     POSTSCREEN_REJECT_FOOTER "postscreen_reject_footer" Raw = "$smtpd_reject_footer", Refused { reason: "the screening server is not served yet", weakens: Weakens::Never },
         "Screening: a text that is added to every refusal.";
-    POSTSCREEN_REJECT_FOOTER_MAPS "postscreen_reject_footer_maps" List = "$smtpd_reject_footer_maps", Refused { reason: "the screening server is not served yet", weakens: Weakens::Never },
+    POSTSCREEN_REJECT_FOOTER_MAPS "postscreen_reject_footer_maps" Maps = "$smtpd_reject_footer_maps", Refused { reason: "the screening server is not served yet", weakens: Weakens::Never },
         "Screening: texts that are added to single refusals.";
     POSTSCREEN_TLS_SECURITY_LEVEL "postscreen_tls_security_level" Text = "$smtpd_tls_security_level", Refused { reason: "the screening server is not served yet", weakens: Weakens::Never },
         "Screening: whether TLS is used.";

@@ -11,7 +11,7 @@ parameters! {
         "By how many percent a message needs fewer slots to overtake.";
     DEFAULT_DELIVERY_SLOT_LOAN "default_delivery_slot_loan" Int(0, 100000) = "3", Honoured("qmgr"),
         "Slots that are lent in advance.";
-    DEFAULT_DELIVERY_STATUS_FILTER "default_delivery_status_filter" Text = "", Refused { reason: "lookup tables are not served yet", weakens: Weakens::Never },
+    DEFAULT_DELIVERY_STATUS_FILTER "default_delivery_status_filter" Maps = "", Refused { reason: "lookup tables are not served yet", weakens: Weakens::Never },
         "Tables that change the enhanced status code of a delivery.";
     DEFAULT_DESTINATION_CONCURRENCY_FAILED_COHORT_LIMIT "default_destination_concurrency_failed_cohort_limit" Int(0, 10000) = "1", Honoured("qmgr"),
         "Windows full of failures after which a destination is dead; 0 for never.";
@@ -83,11 +83,11 @@ parameters! {
         "The transport, and perhaps the next hop, of mail for relay domains.";
     RELAYHOST "relayhost" Text = "", Honoured("qmgr"),
         "The next hop of mail for remote domains, instead of the domain itself.";
-    SENDER_DEPENDENT_DEFAULT_TRANSPORT_MAPS "sender_dependent_default_transport_maps" List = "", Refused { reason: "tables of transports are not served yet, mail would take another way", weakens: Weakens::Always },
+    SENDER_DEPENDENT_DEFAULT_TRANSPORT_MAPS "sender_dependent_default_transport_maps" Maps = "", Refused { reason: "tables of transports are not served yet, mail would take another way", weakens: Weakens::Always },
         "Tables of default transports by sender.";
-    SENDER_DEPENDENT_RELAYHOST_MAPS "sender_dependent_relayhost_maps" List = "", Refused { reason: "tables of relay hosts are not served yet, mail would take another way", weakens: Weakens::Always },
+    SENDER_DEPENDENT_RELAYHOST_MAPS "sender_dependent_relayhost_maps" Maps = "", Refused { reason: "tables of relay hosts are not served yet, mail would take another way", weakens: Weakens::Always },
         "Tables of relay hosts by sender.";
-    TRANSPORT_MAPS "transport_maps" List = "", Refused { reason: "tables of transports are not served yet, mail would take another way", weakens: Weakens::Always },
+    TRANSPORT_MAPS "transport_maps" Maps = "", Refused { reason: "tables of transports are not served yet, mail would take another way", weakens: Weakens::Always },
         "Tables of transports and next hops by recipient.";
     TRANSPORT_RETRY_TIME "transport_retry_time" Time(Seconds) = "60s", WithoutEffect("a transport of the same process cannot crash by itself"),
         "The rest of a transport that failed.";

@@ -31,7 +31,7 @@ parameters! {
         "The IPv6 address from which connections are made.";
     SMTP_BIND_ADDRESS_ENFORCE "smtp_bind_address_enforce" Bool = "no", Refused { reason: "a connection is never made from another address", weakens: Weakens::Never },
         "Whether mail waits when the address to send from is not available.";
-    SMTP_BODY_CHECKS "smtp_body_checks" List = "", Refused { reason: "content is not checked yet", weakens: Weakens::Never },
+    SMTP_BODY_CHECKS "smtp_body_checks" Maps = "", Refused { reason: "content is not checked yet", weakens: Weakens::Never },
         "Tables of patterns for lines of bodies that are sent.";
     SMTP_CNAME_OVERRIDES_SERVERNAME "smtp_cname_overrides_servername" Bool = "no", WithoutEffect("TLS is not served yet"),
         "Whether an alias changes the server's name.";
@@ -55,13 +55,13 @@ parameters! {
         "The longest wait for the server to take a piece of content.";
     SMTP_DEFER_IF_NO_MX_ADDRESS_FOUND "smtp_defer_if_no_mx_address_found" Bool = "no", Refused { reason: "such mail is returned", weakens: Weakens::Never },
         "Whether mail waits when no mail exchanger has an address.";
-    SMTP_DELIVERY_STATUS_FILTER "smtp_delivery_status_filter" Text = "$default_delivery_status_filter", Refused { reason: "lookup tables are not served yet", weakens: Weakens::Never },
+    SMTP_DELIVERY_STATUS_FILTER "smtp_delivery_status_filter" Maps = "$default_delivery_status_filter", Refused { reason: "lookup tables are not served yet", weakens: Weakens::Never },
         "Tables that change the status of deliveries.";
-    SMTP_DISCARD_EHLO_KEYWORD_ADDRESS_MAPS "smtp_discard_ehlo_keyword_address_maps" List = "", Refused { reason: "lookup tables are not served yet", weakens: Weakens::Never },
+    SMTP_DISCARD_EHLO_KEYWORD_ADDRESS_MAPS "smtp_discard_ehlo_keyword_address_maps" Maps = "", Refused { reason: "lookup tables are not served yet", weakens: Weakens::Never },
         "EHLO keywords of single servers that are ignored.";
     SMTP_DISCARD_EHLO_KEYWORDS "smtp_discard_ehlo_keywords" List = "", Honoured("smtp"),
         "EHLO keywords of servers that are ignored.";
-    SMTP_DNS_REPLY_FILTER "smtp_dns_reply_filter" Text = "", Refused { reason: "lookup tables are not served yet", weakens: Weakens::Never },
+    SMTP_DNS_REPLY_FILTER "smtp_dns_reply_filter" Maps = "", Refused { reason: "lookup tables are not served yet", weakens: Weakens::Never },
         "A table that changes DNS answers.";
     SMTP_DNS_RESOLVER_OPTIONS "smtp_dns_resolver_options" List = "", Refused { reason: "names are always looked up as they are", weakens: Weakens::Never },
         "How the resolver completes names.";
@@ -69,9 +69,9 @@ parameters! {
         "Whether the DNS is used, and with DNSSEC.";
     SMTP_FALLBACK_RELAY "smtp_fallback_relay" List = "$fallback_relay", Refused { reason: "fallback relays are not served yet", weakens: Weakens::Never },
         "Servers that get mail whose own servers cannot be reached.";
-    SMTP_GENERIC_MAPS "smtp_generic_maps" List = "", Refused { reason: "tables of addresses are not served yet", weakens: Weakens::Never },
+    SMTP_GENERIC_MAPS "smtp_generic_maps" Maps = "", Refused { reason: "tables of addresses are not served yet", weakens: Weakens::Never },
         "Tables that change addresses on the way out.";
-    SMTP_HEADER_CHECKS "smtp_header_checks" List = "", Refused { reason: "content is not checked yet", weakens: Weakens::Never },
+    SMTP_HEADER_CHECKS "smtp_header_checks" Maps = "", Refused { reason: "content is not checked yet", weakens: Weakens::Never },
         "Tables of patterns for headers that are sent.";
     SMTP_HELO_NAME "smtp_helo_name" Text = "$myhostname", Honoured("smtp"),
         "The name given with HELO and EHLO.";
@@ -83,7 +83,7 @@ parameters! {
         "The longest line that is sent; longer ones are folded; 0 for no limit.";
     SMTP_MAIL_TIMEOUT "smtp_mail_timeout" Time(Seconds) = "300s", Honoured("smtp"),
         "The longest wait for the answer to MAIL.";
-    SMTP_MIME_HEADER_CHECKS "smtp_mime_header_checks" List = "", Refused { reason: "content is not checked yet", weakens: Weakens::Never },
+    SMTP_MIME_HEADER_CHECKS "smtp_mime_header_checks" Maps = "", Refused { reason: "content is not checked yet", weakens: Weakens::Never },
         "Tables of patterns for MIME headers that are sent.";
     SMTP_MIN_DATA_RATE "smtp_min_data_rate" Int(1, 2147483647) = "500", Refused { reason: "only the time limit of each wait is kept", weakens: Weakens::Never },
         "The slowest data rate with a deadline for each request, in bytes a second.";
@@ -91,7 +91,7 @@ parameters! {
         "The most addresses of one destination that are tried; 0 for no limit.";
     SMTP_MX_SESSION_LIMIT "smtp_mx_session_limit" Int = "2", Honoured("smtp"),
         "The most sessions with one destination's servers in one attempt; 0 for no limit.";
-    SMTP_NESTED_HEADER_CHECKS "smtp_nested_header_checks" List = "", Refused { reason: "content is not checked yet", weakens: Weakens::Never },
+    SMTP_NESTED_HEADER_CHECKS "smtp_nested_header_checks" Maps = "", Refused { reason: "content is not checked yet", weakens: Weakens::Never },
         "Tables of patterns for headers of attached messages that are sent.";
     SMTP_NEVER_SEND_EHLO "smtp_never_send_ehlo" Bool = "no", Refused { reason: "EHLO is always sent first", weakens: Weakens::Never },
         "Whether EHLO is never sent.";
@@ -99,7 +99,7 @@ parameters! {
         "Whether time limits hold for a whole request instead of for each wait.";
     SMTP_PIX_WORKAROUND_DELAY_TIME "smtp_pix_workaround_delay_time" Time(Seconds) = "10s", WithoutEffect("old firewalls are not worked around"),
         "The pause before the final dot for faulty firewalls.";
-    SMTP_PIX_WORKAROUND_MAPS "smtp_pix_workaround_maps" List = "", WithoutEffect("old firewalls are not worked around"),
+    SMTP_PIX_WORKAROUND_MAPS "smtp_pix_workaround_maps" Maps = "", WithoutEffect("old firewalls are not worked around"),
         "Work-arounds for single servers behind faulty firewalls.";
     SMTP_PIX_WORKAROUND_THRESHOLD_TIME "smtp_pix_workaround_threshold_time" Time(Seconds) = "500s", WithoutEffect("old firewalls are not worked around"),
         "The age from which work-arounds for faulty firewalls are used.";
@@ -113,7 +113,7 @@ parameters! {
         "Whether servers of equal preference are tried in random order.";
     SMTP_RCPT_TIMEOUT "smtp_rcpt_timeout" Time(Seconds) = "300s", Honoured("smtp"),
         "The longest wait for the answer to RCPT.";
-    SMTP_REPLY_FILTER "smtp_reply_filter" Text = "", Refused { reason: "lookup tables are not served yet", weakens: Weakens::Never },
+    SMTP_REPLY_FILTER "smtp_reply_filter" Maps = "", Refused { reason: "lookup tables are not served yet", weakens: Weakens::Never },
         "A table that changes servers' replies.";
     SMTP_RSET_TIMEOUT "smtp_rset_timeout" Time(Seconds) = "20s", Honoured("smtp"),
         "The longest wait for the answer to RSET.";
@@ -127,7 +127,7 @@ parameters! {
         "Whether mail waits after a failed authentication.";
     SMTP_SASL_MECHANISM_FILTER "smtp_sasl_mechanism_filter" List = "", WithoutEffect("the client does not authenticate yet"),
         "Mechanisms that are used.";
-    SMTP_SASL_PASSWORD_MAPS "smtp_sasl_password_maps" List = "", WithoutEffect("the client does not authenticate yet"),
+    SMTP_SASL_PASSWORD_MAPS "smtp_sasl_password_maps" Maps = "", WithoutEffect("the client does not authenticate yet"),
         "Tables of names and passwords by server.";
     SMTP_SASL_PATH "smtp_sasl_path" Text = "", WithoutEffect("the client does not authenticate yet"),
         "The path or name that the SASL implementation is given.";

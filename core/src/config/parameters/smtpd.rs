@@ -35,7 +35,7 @@ parameters! {
         "Certificates of clients that may relay.";
     RELAY_DOMAINS_REJECT_CODE "relay_domains_reject_code" Int(400, 599) = "554", Honoured("smtpd"),
         "The reply code when relaying is denied.";
-    RELAY_RECIPIENT_MAPS "relay_recipient_maps" List = "", Refused { reason: "tables of recipients are not served yet", weakens: Weakens::Always },
+    RELAY_RECIPIENT_MAPS "relay_recipient_maps" Maps = "", Refused { reason: "tables of recipients are not served yet", weakens: Weakens::Always },
         "Tables of the recipients in relay domains; others are refused.";
     SMTPD_AUTHORIZED_VERP_CLIENTS "smtpd_authorized_verp_clients" Networks = "$authorized_verp_clients", Honoured("smtpd"),
         "Clients that may ask for variable envelope return paths.";
@@ -67,7 +67,7 @@ parameters! {
         "The most recipients of a client in a unit of time; 0 for no limit.";
     SMTPD_CLIENT_RESTRICTIONS "smtpd_client_restrictions" Restrictions = "", Honoured("smtpd"),
         "Restrictions on clients.";
-    SMTPD_COMMAND_FILTER "smtpd_command_filter" Text = "", Refused { reason: "lookup tables are not served yet", weakens: Weakens::Never },
+    SMTPD_COMMAND_FILTER "smtpd_command_filter" Maps = "", Refused { reason: "lookup tables are not served yet", weakens: Weakens::Never },
         "A table that rewrites commands before they are read.";
     SMTPD_DATA_RESTRICTIONS "smtpd_data_restrictions" Restrictions = "", Honoured("smtpd"),
         "Restrictions at DATA.";
@@ -75,11 +75,11 @@ parameters! {
         "Whether a transaction begins only with the first good recipient.";
     SMTPD_DELAY_REJECT "smtpd_delay_reject" Bool = "yes", WithoutEffect("restrictions are always looked at for each recipient"),
         "Whether refusals of the client, HELO and MAIL stages wait for RCPT.";
-    SMTPD_DISCARD_EHLO_KEYWORD_ADDRESS_MAPS "smtpd_discard_ehlo_keyword_address_maps" List = "", Refused { reason: "lookup tables are not served yet", weakens: Weakens::Never },
+    SMTPD_DISCARD_EHLO_KEYWORD_ADDRESS_MAPS "smtpd_discard_ehlo_keyword_address_maps" Maps = "", Refused { reason: "lookup tables are not served yet", weakens: Weakens::Never },
         "EHLO keywords that are not announced to single clients.";
     SMTPD_DISCARD_EHLO_KEYWORDS "smtpd_discard_ehlo_keywords" List = "", Honoured("smtpd"),
         "EHLO keywords that are not announced.";
-    SMTPD_DNS_REPLY_FILTER "smtpd_dns_reply_filter" Text = "", Refused { reason: "lookup tables are not served yet", weakens: Weakens::Never },
+    SMTPD_DNS_REPLY_FILTER "smtpd_dns_reply_filter" Maps = "", Refused { reason: "lookup tables are not served yet", weakens: Weakens::Never },
         "A table that changes DNS answers.";
     SMTPD_END_OF_DATA_RESTRICTIONS "smtpd_end_of_data_restrictions" Restrictions = "", Honoured("smtpd"),
         "Restrictions after the final dot.";
@@ -109,7 +109,7 @@ parameters! {
         "How many commands are kept for an error report.";
     SMTPD_JUNK_COMMAND_LIMIT "smtpd_junk_command_limit" Int(1, 1000000) = "${stress?{1}:{100}}", Honoured("smtpd"),
         "Commands without mail in between that a client may give before each counts as an error.";
-    SMTPD_MILTER_MAPS "smtpd_milter_maps" List = "", Refused { reason: "milters are not served yet", weakens: Weakens::Always },
+    SMTPD_MILTER_MAPS "smtpd_milter_maps" Maps = "", Refused { reason: "milters are not served yet", weakens: Weakens::Always },
         "Milters of single clients.";
     SMTPD_MILTERS "smtpd_milters" List = "", Refused { reason: "milters are not served yet", weakens: Weakens::Always },
         "Milters for mail that comes by SMTP.";
@@ -137,7 +137,7 @@ parameters! {
         "Further restrictions at RCPT.";
     SMTPD_REJECT_FOOTER "smtpd_reject_footer" Raw = "", Refused { reason: "footers are not served yet", weakens: Weakens::Never },
         "A text that is added to every refusal.";
-    SMTPD_REJECT_FOOTER_MAPS "smtpd_reject_footer_maps" List = "", Refused { reason: "lookup tables are not served yet", weakens: Weakens::Never },
+    SMTPD_REJECT_FOOTER_MAPS "smtpd_reject_footer_maps" Maps = "", Refused { reason: "lookup tables are not served yet", weakens: Weakens::Never },
         "Texts that are added to single refusals.";
     SMTPD_REJECT_UNLISTED_RECIPIENT "smtpd_reject_unlisted_recipient" Bool = "yes", WithoutEffect("tables of recipients are not served yet"),
         "Whether unknown recipients are refused without a restriction that says so.";
@@ -169,7 +169,7 @@ parameters! {
         "Which mechanisms are safe enough under TLS.";
     SMTPD_SASL_TYPE "smtpd_sasl_type" Text = "cyrus", WithoutEffect("nobody can authenticate"),
         "The SASL implementation.";
-    SMTPD_SENDER_LOGIN_MAPS "smtpd_sender_login_maps" List = "", Refused { reason: "tables of senders' owners are not served yet", weakens: Weakens::Always },
+    SMTPD_SENDER_LOGIN_MAPS "smtpd_sender_login_maps" Maps = "", Refused { reason: "tables of senders' owners are not served yet", weakens: Weakens::Always },
         "Who may use which sender address.";
     SMTPD_SENDER_RESTRICTIONS "smtpd_sender_restrictions" Restrictions = "", Honoured("smtpd"),
         "Restrictions at MAIL.";

@@ -53,7 +53,7 @@ parameters! {
         "LMTP client: whether servers that offer TLS are logged.";
     LMTP_TLS_PER_SITE "lmtp_tls_per_site" List = "", WithoutEffect("the LMTP client is not served yet"),
         "LMTP client: tables of TLS use by server, the older form.";
-    LMTP_TLS_POLICY_MAPS "lmtp_tls_policy_maps" List = "", WithoutEffect("the LMTP client is not served yet"),
+    LMTP_TLS_POLICY_MAPS "lmtp_tls_policy_maps" Maps = "", WithoutEffect("the LMTP client is not served yet"),
         "LMTP client: tables of TLS policies by next hop.";
     LMTP_TLS_PROTOCOLS "lmtp_tls_protocols" Text = ">=TLSv1", WithoutEffect("the LMTP client is not served yet"),
         "LMTP client: versions of TLS where it is optional.";
@@ -129,7 +129,7 @@ parameters! {
         "SMTP client: whether servers that offer TLS are logged.";
     SMTP_TLS_PER_SITE "smtp_tls_per_site" List = "", Refused { reason: "TLS is not served yet", weakens: Weakens::Always },
         "SMTP client: tables of TLS use by server, the older form.";
-    SMTP_TLS_POLICY_MAPS "smtp_tls_policy_maps" List = "", Refused { reason: "TLS is not served yet", weakens: Weakens::Always },
+    SMTP_TLS_POLICY_MAPS "smtp_tls_policy_maps" Maps = "", Refused { reason: "TLS is not served yet", weakens: Weakens::Always },
         "SMTP client: tables of TLS policies by next hop.";
     SMTP_TLS_PROTOCOLS "smtp_tls_protocols" Text = ">=TLSv1", WithoutEffect("TLS is not served yet"),
         "SMTP client: versions of TLS where it is optional.";
@@ -263,7 +263,7 @@ parameters! {
         "How often the random source is read again.";
     TLS_RANDOM_SOURCE "tls_random_source" Text = "dev:/dev/urandom", WithoutEffect("TLS is not served yet"),
         "The source of random bytes.";
-    TLS_SERVER_SNI_MAPS "tls_server_sni_maps" List = "", WithoutEffect("TLS is not served yet"),
+    TLS_SERVER_SNI_MAPS "tls_server_sni_maps" Maps = "", WithoutEffect("TLS is not served yet"),
         "Tables of certificates by name.";
     TLS_SESSION_TICKET_CIPHER "tls_session_ticket_cipher" Text = "aes-256-cbc", WithoutEffect("TLS is not served yet"),
         "The cipher of session tickets.";
@@ -299,7 +299,7 @@ parameters! {
         "The name of the parameter that set the log level.";
     TLSPROXY_CLIENT_PER_SITE "tlsproxy_client_per_site" List = "$smtp_tls_per_site", WithoutEffect("there is no TLS proxy"),
         "The TLS proxy's smtp_tls_per_site.";
-    TLSPROXY_CLIENT_POLICY_MAPS "tlsproxy_client_policy_maps" List = "${tlsproxy_client_policy:$smtp_tls_policy_maps}", WithoutEffect("there is no TLS proxy"),
+    TLSPROXY_CLIENT_POLICY_MAPS "tlsproxy_client_policy_maps" Maps = "${tlsproxy_client_policy:$smtp_tls_policy_maps}", WithoutEffect("there is no TLS proxy"),
         "The TLS proxy's smtp_tls_policy_maps.";
     TLSPROXY_CLIENT_SCERT_VERIFYDEPTH "tlsproxy_client_scert_verifydepth" Int = "$smtp_tls_scert_verifydepth", WithoutEffect("there is no TLS proxy"),
         "The TLS proxy's smtp_tls_scert_verifydepth.";

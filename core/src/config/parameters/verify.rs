@@ -33,15 +33,15 @@ parameters! {
         "The relayhost of probes.";
     ADDRESS_VERIFY_SENDER "address_verify_sender" Text = "$double_bounce_sender", WithoutEffect("address probes are not served yet"),
         "The sender of probes.";
-    ADDRESS_VERIFY_SENDER_DEPENDENT_DEFAULT_TRANSPORT_MAPS "address_verify_sender_dependent_default_transport_maps" List = "$sender_dependent_default_transport_maps", WithoutEffect("address probes are not served yet"),
+    ADDRESS_VERIFY_SENDER_DEPENDENT_DEFAULT_TRANSPORT_MAPS "address_verify_sender_dependent_default_transport_maps" Maps = "$sender_dependent_default_transport_maps", WithoutEffect("address probes are not served yet"),
         "The default transports by sender of probes.";
-    ADDRESS_VERIFY_SENDER_DEPENDENT_RELAYHOST_MAPS "address_verify_sender_dependent_relayhost_maps" List = "$sender_dependent_relayhost_maps", WithoutEffect("address probes are not served yet"),
+    ADDRESS_VERIFY_SENDER_DEPENDENT_RELAYHOST_MAPS "address_verify_sender_dependent_relayhost_maps" Maps = "$sender_dependent_relayhost_maps", WithoutEffect("address probes are not served yet"),
         "The relay hosts by sender of probes.";
     ADDRESS_VERIFY_SENDER_TTL "address_verify_sender_ttl" Time(Seconds) = "0s", WithoutEffect("address probes are not served yet"),
         "How long one sender of probes is used; 0 for ever.";
     ADDRESS_VERIFY_SERVICE_NAME "address_verify_service_name" Text = "verify", WithoutEffect("services of one process need no names"),
         "The name of the probe service.";
-    ADDRESS_VERIFY_TRANSPORT_MAPS "address_verify_transport_maps" List = "$transport_maps", WithoutEffect("address probes are not served yet"),
+    ADDRESS_VERIFY_TRANSPORT_MAPS "address_verify_transport_maps" Maps = "$transport_maps", WithoutEffect("address probes are not served yet"),
         "The transport tables of probes.";
     ADDRESS_VERIFY_VIRTUAL_TRANSPORT "address_verify_virtual_transport" Text = "$virtual_transport", WithoutEffect("address probes are not served yet"),
         "The virtual_transport of probes.";
