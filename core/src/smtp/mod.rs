@@ -26,10 +26,12 @@ mod commands;
 mod dead_servers;
 mod extensions;
 mod line_breaker;
+mod replies;
 mod reply;
 mod result;
 mod session;
 mod settings;
+mod trouble;
 
 pub use dead_servers::{DEAD_SERVER_MS, DEAD_SERVERS_MAX, DeadServers};
 pub use extensions::{EhloKeywords, ServerOffers};

@@ -1,15 +1,16 @@
-//! The dialogue of one connection.
+//! The dialogue of one connection: its state, a mail's commands, the bytes in and out. What replies mean is in
+//! `replies.rs`, what becomes of a mail that fails in `trouble.rs`.
 
 use std::rc::Rc;
 
 use super::commands::{CommandKind, Commands, is_safe_path};
 use super::reply::{Reply, ReplyReader};
-use super::result::{NewVerdict, Results, VerdictId};
+use super::result::{NewVerdict, Results};
 use super::{
     ClientSettings, EhloKeywords, FLIGHT_BYTES_MAX, Failure, MailRecipient, MailRequest, PeerName, Protocol,
-    RecipientResult, ResultKind, ServerOffers,
+    RecipientResult, ServerOffers,
 };
-use crate::dsn::{Class, Status};
+use crate::dsn::Status;
 
 /// What the caller does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +32,7 @@ pub enum Event {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+pub(super) enum State {
     Greeting,
     Hello(Hello),
     Idle,
@@ -48,14 +49,14 @@ enum State {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Hello {
+pub(super) enum Hello {
     Ehlo,
     Helo,
     Lhlo,
 }
 
 impl Hello {
-    const fn name(self) -> &'static str {
+    pub(super) const fn name(self) -> &'static str {
         match self {
             Hello::Ehlo => "EHLO",
             Hello::Helo => "HELO",
@@ -76,33 +77,33 @@ pub struct CarriedSession {
 /// A client's side of one connection, over any number of mails.
 #[derive(Debug)]
 pub struct Session {
-    settings: Rc<ClientSettings>,
-    peer: PeerName,
+    pub(super) settings: Rc<ClientSettings>,
+    pub(super) peer: PeerName,
     /// `host[address]`, for texts.
-    peer_text: String,
-    state: State,
-    offers: ServerOffers,
-    reader: ReplyReader,
-    commands: Commands,
+    pub(super) peer_text: String,
+    pub(super) state: State,
+    pub(super) offers: ServerOffers,
+    pub(super) reader: ReplyReader,
+    pub(super) commands: Commands,
     /// Commands of this mail that were written, and those that were answered.
-    sent: usize,
-    answered: usize,
+    pub(super) sent: usize,
+    pub(super) answered: usize,
     /// Replies that are still to come for anything that was written.
-    outstanding: usize,
+    pub(super) outstanding: usize,
     /// The server may still hold an unfinished transaction: RSET goes before the next MAIL.
-    reset_first: bool,
-    mail_refused: bool,
+    pub(super) reset_first: bool,
+    pub(super) mail_refused: bool,
     /// Recipients that the server accepted, in the order of RCPT; LMTP answers in that order.
-    accepted: Vec<u32>,
+    pub(super) accepted: Vec<u32>,
     /// How many of them have their reply after the dot.
-    dot_replies: usize,
+    pub(super) dot_replies: usize,
     /// A reply began before the content was all sent: it cannot mean that the content was accepted.
-    early_reply: bool,
-    quit_sent: bool,
-    results: Results,
-    mails_begun: u32,
-    failure: Option<Failure>,
-    warning: Option<String>,
+    pub(super) early_reply: bool,
+    pub(super) quit_sent: bool,
+    pub(super) results: Results,
+    pub(super) mails_begun: u32,
+    pub(super) failure: Option<Failure>,
+    pub(super) warning: Option<String>,
 }
 
 impl Session {
@@ -373,26 +374,12 @@ impl Session {
         self.disturbed(&["conversation with ", &self.peer_text.clone(), " timed out while ", &self.stage()])
     }
 
-    fn disturbed(&mut self, text: &[&str]) -> Event {
-        match self.state {
-            State::Over => Event::Broken,
-            State::Quit => {
-                self.state = State::Over;
-                Event::Closed
-            }
-            _ => self.break_off(&NewVerdict {
-                trouble: true,
-                ..NewVerdict::failed(Status::persistent(4, 2), text)
-            }),
-        }
-    }
-
     fn pipelines(&self) -> bool {
         self.settings.pipelining && self.offers.has(EhloKeywords::PIPELINING)
     }
 
     /// Writes commands as far as the server's offers, its answers and the flight limit allow.
-    fn send_more(&mut self, out: &mut Vec<u8>) {
+    pub(super) fn send_more(&mut self, out: &mut Vec<u8>) {
         let start = self.sent;
         while let Some(kind) = self.commands.kind(self.sent) {
             let in_flight = self.sent > self.answered;
@@ -412,294 +399,5 @@ impl Session {
         }
         self.outstanding += self.sent - start;
         out.extend_from_slice(self.commands.bytes(start, self.sent));
-    }
-
-    /// One whole reply; `asked` if a command is waiting for it.
-    fn take_reply(&mut self, reply: &Reply<'_>, asked: bool, out: &mut Vec<u8>) -> Event {
-        match self.state {
-            State::Content => return self.early_answer(reply),
-            State::Quit => {
-                self.state = State::Over;
-                return Event::Closed;
-            }
-            _ => {}
-        }
-        if !asked && reply.code != 421 {
-            return self.protocol_error(self.stage());
-        }
-        match self.state {
-            State::Greeting => self.greeting(reply, out),
-            State::Hello(hello) => self.hello(hello, reply, out),
-            State::Commands => self.command_reply(reply, out),
-            State::Dot => self.dot_reply(reply),
-            State::EmptyDot if reply.code == 421 || reply.class() == 3 => self.refused_whole(reply, DOT),
-            State::EmptyDot => self.finish(false),
-            State::Probe if reply.class() == 2 => {
-                self.state = State::Idle;
-                self.reset_first = false;
-                Event::Ready
-            }
-            State::Probe => self.reset_refused(reply),
-            State::Idle => self.refused_to_talk(reply, true),
-            State::Content | State::Quit | State::Over => unreachable!("handled above or closed"),
-        }
-    }
-
-    fn greeting(&mut self, reply: &Reply<'_>, out: &mut Vec<u8>) -> Event {
-        if reply.class() != 2 {
-            return self.refused_to_talk(reply, self.settings.skip_5xx_greeting);
-        }
-        self.look_for_myself(reply, "greeted me");
-        let hello = match self.settings.protocol {
-            Protocol::Smtp => Hello::Ehlo,
-            Protocol::Lmtp => Hello::Lhlo,
-        };
-        self.say_hello(hello, out)
-    }
-
-    fn say_hello(&mut self, hello: Hello, out: &mut Vec<u8>) -> Event {
-        out.extend_from_slice(hello.name().as_bytes());
-        out.push(b' ');
-        out.extend_from_slice(self.settings.helo_name.as_bytes());
-        out.extend_from_slice(b"\r\n");
-        self.outstanding += 1;
-        self.state = State::Hello(hello);
-        Event::NeedInput
-    }
-
-    fn hello(&mut self, hello: Hello, reply: &Reply<'_>, out: &mut Vec<u8>) -> Event {
-        if reply.class() == 2 {
-            self.look_for_myself(reply, "replied to HELO/EHLO");
-            if hello != Hello::Helo {
-                for line in reply.lines().skip(1) {
-                    self.offers.add_line(line, self.settings.discard_ehlo_keywords);
-                }
-            }
-            self.state = State::Idle;
-            return Event::Ready;
-        }
-        if hello == Hello::Ehlo && reply.code != 421 {
-            return self.say_hello(Hello::Helo, out);
-        }
-        self.refused_to_talk(reply, false)
-    }
-
-    /// Notes when the server's first word is our own name: mail may be going in a circle.
-    fn look_for_myself(&mut self, reply: &Reply<'_>, how: &str) {
-        let name = reply.lines().next().and_then(|line| line.split_ascii_whitespace().next()).unwrap_or("");
-        if self.warning.is_none() && name.eq_ignore_ascii_case(&self.settings.my_hostname) {
-            let name = &self.settings.my_hostname;
-            self.warning = Some(format!("host {} {how} with my own hostname {name}", self.peer.with_port()));
-        }
-    }
-
-    fn command_reply(&mut self, reply: &Reply<'_>, out: &mut Vec<u8>) -> Event {
-        let kind = self.commands.kind(self.answered).expect("only commands that were sent are answered");
-        if reply.code == 421 || !fits(kind, reply.class()) {
-            return self.refused_whole(reply, request_text(kind));
-        }
-        self.answered += 1;
-        let positive = reply.class() < 4;
-        match kind {
-            CommandKind::Reset if !positive => return self.reset_refused(reply),
-            CommandKind::Reset => {}
-            CommandKind::Mail if !positive => {
-                self.mail_refused = true;
-                let verdict = self.refusal(reply, request_text(kind));
-                self.results.decide_rest(verdict);
-            }
-            CommandKind::Mail => {}
-            CommandKind::Rcpt(_) | CommandKind::Data if self.mail_refused && !positive => {}
-            CommandKind::Rcpt(recipient) if positive => self.accepted.push(recipient as u32),
-            CommandKind::Rcpt(recipient) => {
-                let verdict = self.refusal(reply, request_text(kind));
-                self.results.decide(recipient, verdict);
-            }
-            CommandKind::Data if !positive => {
-                if self.results.undecided() > 0 {
-                    let verdict = self.refusal(reply, request_text(kind));
-                    self.results.decide_rest(verdict);
-                }
-            }
-            CommandKind::Data if self.results.undecided() > 0 => {
-                self.state = State::Content;
-                return Event::SendContent;
-            }
-            CommandKind::Data => return self.send_empty_dot(out),
-        }
-        self.send_more(out);
-        if self.answered == self.sent {
-            return self.finish(true);
-        }
-        Event::NeedInput
-    }
-
-    /// The server wants content for which no recipient is left. RFC 2920 section 3.1: "the client SMTP
-    /// SHOULD then send a single dot."  The content itself is never sent.
-    fn send_empty_dot(&mut self, out: &mut Vec<u8>) -> Event {
-        if self.settings.protocol == Protocol::Lmtp {
-            // LMTP would answer the dot once for each recipient that it thinks it has; we cannot know
-            // how many those are.
-            return self.protocol_error("sending DATA command");
-        }
-        out.extend_from_slice(b".\r\n");
-        self.outstanding += 1;
-        self.state = State::EmptyDot;
-        Event::NeedInput
-    }
-
-    /// A reply while the content is still being sent: a refusal may come early, an acceptance cannot.
-    fn early_answer(&mut self, reply: &Reply<'_>) -> Event {
-        if reply.class() < 4 { self.protocol_error(self.stage()) } else { self.refused_whole(reply, DOT) }
-    }
-
-    fn dot_reply(&mut self, reply: &Reply<'_>) -> Event {
-        if self.early_reply {
-            self.early_reply = false;
-            return self.early_answer(reply);
-        }
-        if reply.class() == 3 || reply.code == 421 {
-            return self.refused_whole(reply, DOT);
-        }
-        let verdict = match reply.class() {
-            2 => self.results.verdict(&NewVerdict {
-                kind: ResultKind::Sent,
-                status: reply.status().unwrap_or(Status::success(0, 0)),
-                trouble: false,
-                before: &[],
-                reply: Some(reply.text),
-                after: &[],
-            }),
-            _ => self.refusal(reply, DOT),
-        };
-        match self.settings.protocol {
-            Protocol::Smtp => self.results.decide_rest(verdict),
-            Protocol::Lmtp => {
-                self.results.decide(self.accepted[self.dot_replies] as usize, verdict);
-                self.dot_replies += 1;
-                if self.dot_replies < self.accepted.len() {
-                    return Event::NeedInput;
-                }
-            }
-        }
-        self.finish(false)
-    }
-
-    /// The mail is over and the connection still good.
-    fn finish(&mut self, transaction_open: bool) -> Event {
-        assert!(self.results.undecided() == 0, "a mail ends when every recipient has its result");
-        self.reset_first = transaction_open;
-        self.state = if self.quit_sent { State::Quit } else { State::Idle };
-        Event::Finished
-    }
-
-    /// `host H[ip] said: … (in reply to …)`, by the class of the reply.
-    fn refusal(&mut self, reply: &Reply<'_>, request: &str) -> VerdictId {
-        let status = reply.status().unwrap_or(Status::persistent(5, 0));
-        self.results.verdict(&NewVerdict {
-            reply: Some(reply.text),
-            after: &[" (in reply to ", request, ")"],
-            ..NewVerdict::failed(status, &["host ", &self.peer_text, " said: "])
-        })
-    }
-
-    /// A reply after which the connection is of no use: 421, or one that cannot answer what was asked.
-    fn refused_whole(&mut self, reply: &Reply<'_>, request: &str) -> Event {
-        let (status, prefix) = match reply.status() {
-            Some(status) if status.class() != Class::Success => (status, ""),
-            _ => (Status::persistent(5, 0), "Protocol error: "),
-        };
-        let peer = self.peer_text.clone();
-        self.break_off(&NewVerdict {
-            reply: Some(reply.text),
-            after: &[" (in reply to ", request, ")"],
-            ..NewVerdict::failed(status, &[prefix, "host ", &peer, " said: "])
-        })
-    }
-
-    /// A server that refuses RSET says nothing about the mail: even a 5xx only defers it.
-    fn reset_refused(&mut self, reply: &Reply<'_>) -> Event {
-        let peer = self.peer_text.clone();
-        self.break_off(&NewVerdict {
-            reply: Some(reply.text),
-            after: &[" (in reply to RSET command)"],
-            ..NewVerdict::failed(Status::persistent(5, 0), &["host ", &peer, " said: "])
-        })
-    }
-
-    /// The server does not want to deal with us at all.
-    fn refused_to_talk(&mut self, reply: &Reply<'_>, soften: bool) -> Event {
-        let status = match reply.status() {
-            Some(status) if status.class() == Class::Permanent && soften => {
-                status.with_class(Class::Persistent)
-            }
-            Some(status) if status.class() != Class::Success => status,
-            _ => Status::persistent(5, 0),
-        };
-        let peer = self.peer_text.clone();
-        self.break_off(&NewVerdict {
-            reply: Some(reply.text),
-            trouble: status.class() == Class::Persistent,
-            ..NewVerdict::failed(status, &["host ", &peer, " refused to talk to me: "])
-        })
-    }
-
-    fn protocol_error(&mut self, stage: impl Into<String>) -> Event {
-        let (peer, stage) = (self.peer_text.clone(), stage.into());
-        let text = ["remote protocol error in reply from ", &peer, " while ", &stage];
-        self.break_off(&NewVerdict { trouble: true, ..NewVerdict::failed(Status::persistent(5, 0), &text) })
-    }
-
-    fn utf8_not_offered(&mut self) -> VerdictId {
-        let text = ["SMTPUTF8 is required, but was not offered by host ", &self.peer_text];
-        self.results.verdict(&NewVerdict::failed(Status::permanent(6, 7), &text))
-    }
-
-    /// Gives the connection up; whoever has no result gets this one.
-    fn break_off(&mut self, verdict: &NewVerdict<'_>) -> Event {
-        let verdict = self.results.verdict(verdict);
-        self.failure = Some(self.results.failure(verdict));
-        self.results.decide_rest(verdict);
-        self.state = State::Over;
-        Event::Broken
-    }
-
-    /// The present stage in Postfix's words.
-    fn stage(&self) -> String {
-        match self.state {
-            State::Greeting => String::from("receiving the initial server greeting"),
-            State::Hello(hello) => format!("performing the {} handshake", hello.name()),
-            State::Commands => String::from(match self.commands.kind(self.answered) {
-                Some(CommandKind::Reset) => "sending RSET",
-                Some(CommandKind::Mail) => "sending MAIL FROM",
-                Some(CommandKind::Rcpt(_)) => "sending RCPT TO",
-                Some(CommandKind::Data) | None => "sending DATA command",
-            }),
-            State::Content => String::from("sending message body"),
-            State::Dot => String::from("sending end of data -- message may be sent more than once"),
-            State::EmptyDot => String::from("sending end of data"),
-            State::Probe => String::from("sending RSET"),
-            State::Idle => String::from("waiting for the next message"),
-            State::Quit | State::Over => String::from("sending QUIT"),
-        }
-    }
-}
-
-const DOT: &str = "end of DATA command";
-
-const fn request_text(kind: CommandKind) -> &'static str {
-    match kind {
-        CommandKind::Reset => "RSET command",
-        CommandKind::Mail => "MAIL FROM command",
-        CommandKind::Rcpt(_) => "RCPT TO command",
-        CommandKind::Data => "DATA command",
-    }
-}
-
-/// True if a reply of this class can answer the command at all (RFC 5321 section 4.3.2).
-const fn fits(kind: CommandKind, class: u16) -> bool {
-    match kind {
-        CommandKind::Reset | CommandKind::Mail | CommandKind::Rcpt(_) => class != 3,
-        CommandKind::Data => class != 2,
     }
 }
