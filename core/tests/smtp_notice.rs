@@ -232,14 +232,8 @@ fn a_delivered_recipient_is_reported_as_such() {
 
 #[test]
 fn an_expanded_list_is_reported_as_such() {
-    let expanded = ReportedRecipient {
-        address: "list@example.com",
-        text: "expanded to 12 addresses",
-        reply: None,
-        remote_mta: "",
-        action: Action::Expanded,
-        ..TAKEN
-    };
+    let orcpt = "rfc822;list@example.com";
+    let expanded = ReportedRecipient::expanded("list@example.com", orcpt, Notify::SUCCESS);
     let notice = build(NoticeKind::Success, &MAIL, &[expanded]).expect("a notice");
     insta::assert_snapshot!(golden(&notice));
 }
@@ -302,6 +296,40 @@ fn a_variable_return_path_is_where_the_notice_goes() {
     let notice = build_for(path, NoticeKind::Failure, &mail, &[RECIPIENT]).expect("a notice");
     assert_eq!(notice.recipient, "list+nobody=example.org@example.com");
     assert!(whole(&notice).contains("X-Postfix-Sender: rfc822; list@example.com\r\n"));
+}
+
+#[test]
+fn a_notice_joins_the_thread_of_the_message_it_is_about() {
+    let mut notice = build(NoticeKind::Failure, &MAIL, &[RECIPIENT]).expect("a notice");
+    notice.join_thread(
+        b"Subject: hello\r\nMessage-ID:\r\n <1.a@client.example.com>\r\n\r\nMessage-Id: <no>\r\n",
+    );
+    let text = whole(&notice);
+    let (head, _) = text.split_once("\r\n\r\n").expect("a header");
+    assert!(
+        head.contains("\r\nReferences: <1.a@client.example.com>\r\nIn-Reply-To: <1.a@client.example.com>"),
+        "{head}"
+    );
+    assert_eq!(parts(&text).len(), 3);
+    insta::assert_snapshot!(golden(&notice));
+}
+
+#[test]
+fn what_is_no_message_id_is_not_repeated() {
+    let plain = build(NoticeKind::Success, &MAIL, &[TAKEN]).expect("a notice");
+    let long = format!("Message-Id: <{}>\r\n", "x".repeat(950));
+    let two = "Message-Id: <a@b> <c@d>\r\n";
+    let (bare, foreign) = ("Message-Id: a@b\r\n", "Message-Id: <\u{fc}@b>\r\n");
+    for header in [&long, two, bare, foreign, "Message-Id: <>\r\n", "X: y\r\n", "\r\nMessage-Id: <a@b>\r\n"] {
+        let mut notice = plain.clone();
+        notice.join_thread(header.as_bytes());
+        assert_eq!(notice, plain, "{header}");
+    }
+    let postmaster = Audience::Postmaster("postmaster@example.com");
+    let copy = build_for(postmaster, NoticeKind::Failure, &MAIL, &[RECIPIENT]).expect("a notice");
+    let mut threaded = copy.clone();
+    threaded.join_thread(b"Message-Id: <a@b>\r\n");
+    assert_eq!(threaded, copy, "the postmaster does not have the message");
 }
 
 #[test]

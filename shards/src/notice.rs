@@ -87,8 +87,12 @@ pub async fn send(
     notice: Option<Notice>,
     text: &str,
 ) -> Result<(), StoreError> {
-    let Some(notice) = notice else { return Ok(()) };
+    let Some(mut notice) = notice else { return Ok(()) };
     let original = original_part(shard, message, notice.original).await;
+    if shard.settings.notices.threaded {
+        let start: Vec<u8> = original.iter().flatten().copied().take(INLINE_CONTENT_BYTES_MAX).collect();
+        notice.join_thread(&start);
+    }
     let mut pieces = vec![Bytes::from(notice.head)];
     pieces.extend(original);
     pieces.push(Bytes::from(notice.tail));

@@ -497,7 +497,7 @@ fn soft_bounce_keeps_what_a_server_refuses_for_good() {
     client.expect("RCPT TO:<x@sink.test>", "403 4.5.1 Error: need MAIL command");
     client.quit();
     let line = result_of(&engine, "never@sink.test");
-    assert!(line.text.contains("dsn=4.1.1, status=deferred (host"), "{line:?}");
+    assert!(line.text.contains("dsn=4.1.1, status=SOFTBOUNCE (host"), "{line:?}");
     assert!(line.text.contains("said: 550 5.1.1 unknown"), "{line:?}");
     engine.stop();
     assert_eq!(sink.count(), 0, "no notice is sent");

@@ -76,7 +76,7 @@ fn the_golden_notices_parse_in_python() {
         .filter(|path| path.starts_with("core/tests/snapshots/smtp_notice__"))
         .collect();
     assert!(
-        golden.len() >= 8,
+        golden.len() >= 9,
         "failure, delay, success, relayed, expanded, expired, double bounce, SMTPUTF8"
     );
     for path in golden {
@@ -323,6 +323,38 @@ fn a_server_that_tells_deliveries_itself_is_asked_to() {
     let taken = sink.messages();
     assert_eq!(taken.len(), 1, "no report of ours");
     assert!(taken[0].sender_options.contains("RET=HDRS ENVID=x"), "{}", taken[0].sender_options);
+}
+
+#[test]
+fn notices_join_the_thread_of_their_message_when_asked() {
+    let setup = EngineSetup::new("threaded").parameter("enable_threaded_bounces", "yes");
+    let sink = Sink::scripted(setup.sink_address(), |stage| match stage {
+        Stage::Rcpt("nobody@sink.test") => Answer::say("550 5.1.1 nobody here"),
+        _ => without_dsn(stage).unwrap_or(Answer::Usual),
+    });
+    let engine = setup.start();
+    let mut client = engine.client();
+    let rcpts = ["RCPT TO:<nobody@sink.test>", "RCPT TO:<asked@sink.test> NOTIFY=SUCCESS"];
+    // Above 128 KiB content lies in chunks.
+    for (id, bytes) in [("small@client.test", 800), ("large@client.test", 180_000)] {
+        let mut content = format!("Message-ID: <{id}>\r\n").into_bytes();
+        content.extend(message_content(id, bytes));
+        send(&mut client, "MAIL FROM:<author@client.test>", &rcpts, &content);
+    }
+    client.quit();
+    removed(&engine, 6);
+    engine.stop();
+    let told = notices(&sink);
+    assert_eq!(told.len(), 4, "a failure and a delivery of each message");
+    for id in ["<small@client.test>", "<large@client.test>"] {
+        let about: Vec<_> =
+            told.iter().filter(|notice| notice.header("In-Reply-To").as_deref() == Some(id)).collect();
+        assert_eq!(about.len(), 2, "{id}");
+        for notice in about {
+            assert_eq!(notice.header("References").as_deref(), Some(id));
+            parsed(notice);
+        }
+    }
 }
 
 #[test]

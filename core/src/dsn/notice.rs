@@ -4,9 +4,13 @@ use super::lines::Lines;
 use super::template::{Template, Templates};
 use super::{Action, Class, Status};
 use crate::envelope::{Notify, Ret};
+use crate::header::HeaderCursor;
 
 /// RFC 2046 section 5.1.1: a boundary has at most 70 characters.
 const BOUNDARY_BYTES_MAX: usize = 70;
+
+/// The longest Message-Id that is repeated in a line of its own (RFC 5322 section 2.1.1: 998 with the field's name).
+const MESSAGE_ID_BYTES_MAX: usize = 900;
 
 /// What a notice tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -101,6 +105,24 @@ pub struct ReportedRecipient<'a> {
     pub action: Action,
 }
 
+impl<'a> ReportedRecipient<'a> {
+    /// A recipient that cleanup has replaced by the addresses of an alias, for which the sender asked NOTIFY=SUCCESS:
+    /// RFC 3461 section 5.2.7.3 reports the list as `expanded`, and its members are not asked to report success.
+    pub fn expanded(address: &'a str, orcpt: &'a str, notify: Notify) -> ReportedRecipient<'a> {
+        ReportedRecipient {
+            address,
+            original: "",
+            orcpt,
+            notify,
+            status: Status::success(0, 0),
+            text: "alias expanded",
+            reply: None,
+            remote_mta: "",
+            action: Action::Expanded,
+        }
+    }
+}
+
 /// A notice: a new message. Its content is `head`, the original, `tail`, all in
 /// wire form (CRLF, dot-stuffed). It has neither Date nor Message-Id nor Received: it goes through
 /// cleanup as every other message does.
@@ -120,6 +142,8 @@ pub struct Notice {
     pub smtputf8: bool,
     /// The notice has bytes above 127.
     pub eight_bit: bool,
+    /// Where one more field can stand at the end of its header, in `head`.
+    fields_end: usize,
 }
 
 impl Notice {
@@ -174,7 +198,7 @@ impl Notice {
 
         let mut lines = Lines::with_capacity(2048);
         let head = Head { template, audience, to, boundary: &boundary, eight_bit };
-        head.write(&mut lines, options);
+        let fields_end = head.write(&mut lines, options);
         let charset = if prose_is_ascii { template.charset.as_str() } else { "utf-8" };
         prose(&mut lines, for_sender.then_some(template), &boundary, charset, prose_is_ascii);
         for recipient in wanted.clone() {
@@ -208,7 +232,32 @@ impl Notice {
             tail: tail.out,
             smtputf8: mail.smtputf8,
             eight_bit,
+            fields_end,
         })
+    }
+
+    /// Puts the notice into the thread of the message that it is about (`enable_threaded_bounces`): `References:` and
+    /// `In-Reply-To:` name the Message-Id in `content`, the beginning of that message with all of its header. A notice
+    /// to the postmaster, who does not have the message, stays as it is, and so does one about a message whose
+    /// Message-Id is none (RFC 5322 section 3.6.4).
+    pub fn join_thread(&mut self, content: &[u8]) {
+        if !self.sender.is_empty() {
+            return;
+        }
+        let mut headers = HeaderCursor::new(content, true);
+        let Some(header) = headers.find(|header| header.is("Message-Id")) else { return };
+        let id = header.value_text(MESSAGE_ID_BYTES_MAX + 1);
+        let inner = id.strip_prefix('<').and_then(|id| id.strip_suffix('>')).unwrap_or_default();
+        let is_id = !inner.is_empty()
+            && inner.bytes().all(|byte| byte > b' ' && byte != b'<' && byte != b'>')
+            && (self.smtputf8 || inner.is_ascii())
+            && id.len() <= MESSAGE_ID_BYTES_MAX;
+        if is_id {
+            let mut lines = Lines::with_capacity(2 * id.len() + 32);
+            lines.line(&["References: ", &id]);
+            lines.line(&["In-Reply-To: ", &id]);
+            self.head.splice(self.fields_end..self.fields_end, lines.out);
+        }
     }
 }
 
@@ -238,7 +287,8 @@ struct Head<'a> {
 }
 
 impl Head<'_> {
-    fn write(&self, lines: &mut Lines, options: &NoticeOptions<'_>) {
+    /// Writes the fields and what stands before the first part; answers where one more field could stand.
+    fn write(&self, lines: &mut Lines, options: &NoticeOptions<'_>) -> usize {
         // RFC 3834 section 5: a reply to the message is auto-replied, what nobody's message asked for auto-generated.
         let (subject, submitted) = match self.audience {
             Audience::Sender(_) => (&self.template.subject, "auto-replied"),
@@ -254,9 +304,11 @@ impl Head<'_> {
         if self.eight_bit {
             lines.line(&["Content-Transfer-Encoding: 8bit"]);
         }
+        let fields_end = lines.out.len();
         lines.line(&[]);
         lines.line(&["This is a MIME-encapsulated message."]);
         lines.line(&[]);
+        fields_end
     }
 }
 

@@ -100,6 +100,8 @@ pub enum Status {
     Bounced,
     /// To be tried again.
     Deferred,
+    /// To be tried again only because of `soft_bounce`: it would have been returned to the sender.
+    SoftBounced,
     /// Probe: would be delivered.
     Deliverable,
     /// Probe: would not be delivered.
@@ -112,6 +114,7 @@ impl Status {
             Status::Sent => b"sent",
             Status::Bounced => b"bounced",
             Status::Deferred => b"deferred",
+            Status::SoftBounced => b"SOFTBOUNCE",
             Status::Deliverable => b"deliverable",
             Status::Undeliverable => b"undeliverable",
         }

@@ -32,6 +32,8 @@ pub struct NoticeSettings {
     pub confirm_delay_cleared: bool,
     /// `ringpost_bounce_when = attempt`: failures are told at the end of every attempt, not of the message.
     pub bounce_each_attempt: bool,
+    /// `enable_threaded_bounces`: notices to senders refer to the message that they are about.
+    pub threaded: bool,
     /// VERP mail gets a notice for each recipient (`disable_verp_bounces = no`).
     pub verp_bounces: bool,
 }
@@ -59,6 +61,7 @@ impl NoticeSettings {
             delay_warning_ms: view.time(names::DELAY_WARNING_TIME).as_millis() as u64,
             confirm_delay_cleared: view.flag(names::CONFIRM_DELAY_CLEARED),
             bounce_each_attempt: view.text(names::RINGPOST_BOUNCE_WHEN) == "attempt",
+            threaded: view.flag(names::ENABLE_THREADED_BOUNCES),
             verp_bounces: !view.flag(names::DISABLE_VERP_BOUNCES),
         })
     }

@@ -71,6 +71,8 @@ impl<'a> ServerLine<'a> {
 struct PutOff {
     recipient: u32,
     reason: Reason,
+    /// Deferred, or what it would have been without `soft_bounce`.
+    status: logline::Status,
     server: Option<(PeerName, u32, u32)>,
 }
 
@@ -242,10 +244,16 @@ impl<'a> Attempt<'a> {
     /// Sent and bounced are final. Deferred is not while there may be another server.
     fn take_result(&mut self, recipient: u32, result: &RecipientResult<'_>, server: Option<ServerLine<'_>>) {
         let remote_mta = server.map_or("", |server| server.host);
-        let result = &self.softened(result);
+        let status = match result.kind {
+            ResultKind::Bounced if self.shard.settings.soft_bounce => logline::Status::SoftBounced,
+            ResultKind::Bounced => logline::Status::Bounced,
+            ResultKind::Sent => logline::Status::Sent,
+            ResultKind::Deferred => logline::Status::Deferred,
+        };
+        let result = &softened(result, status);
         match result.kind {
             ResultKind::Sent => {
-                self.log(recipient, logline::Status::Sent, result.status, result.text, server);
+                self.log(recipient, status, result.status, result.text, server);
                 let reports = server.is_some_and(|server| server.reports);
                 if trace::is_wanted(self.shard, &self.message, recipient, reports) {
                     let mut reason = result.reason(remote_mta);
@@ -259,7 +267,7 @@ impl<'a> Attempt<'a> {
                 }
             }
             ResultKind::Bounced => {
-                self.log(recipient, logline::Status::Bounced, result.status, result.text, server);
+                self.log(recipient, status, result.status, result.text, server);
                 self.end.reports.add(recipient, Action::Failed, result.reason(remote_mta));
             }
             ResultKind::Deferred => {
@@ -270,27 +278,15 @@ impl<'a> Attempt<'a> {
                     let (host, address) = (line.host.to_owned(), line.address.to_owned());
                     (PeerName { host, address, port: line.port }, line.number, line.conn_use)
                 });
-                self.put_off.push(PutOff { recipient, reason: result.reason(remote_mta), server });
+                self.put_off.push(PutOff { recipient, reason: result.reason(remote_mta), status, server });
                 self.open.push(recipient);
             }
         }
     }
 
-    /// With `soft_bounce` nothing fails for good: what would is tried again.
-    fn softened<'r>(&self, result: &RecipientResult<'r>) -> RecipientResult<'r> {
-        match result.kind {
-            ResultKind::Bounced if self.shard.settings.soft_bounce => RecipientResult {
-                kind: ResultKind::Deferred,
-                status: result.status.with_class(Class::Persistent),
-                ..*result
-            },
-            _ => *result,
-        }
-    }
-
     /// What no server took is deferred, for the last reason.
     fn give_up_open(&mut self) {
-        for PutOff { recipient, reason, server } in std::mem::take(&mut self.put_off) {
+        for PutOff { recipient, reason, status, server } in std::mem::take(&mut self.put_off) {
             let line = server.as_ref().map(|(peer, number, conn_use)| ServerLine {
                 host: &peer.host,
                 address: &peer.address,
@@ -299,7 +295,7 @@ impl<'a> Attempt<'a> {
                 conn_use: *conn_use,
                 reports: false,
             });
-            self.log(recipient, logline::Status::Deferred, reason.status, &reason.text, line);
+            self.log(recipient, status, reason.status, &reason.text, line);
             self.end.deferred.push((recipient, reason));
         }
         assert_eq!(self.end.deferred.len(), self.open.len(), "every recipient ends with one result");
@@ -345,6 +341,18 @@ impl<'a> Attempt<'a> {
             text: text.as_bytes(),
         };
         self.shard.log.write(|lines, out, now_s| lines.delivery(out, now_s, &line));
+    }
+}
+
+/// With `soft_bounce` nothing fails for good: what would is tried again.
+fn softened<'r>(result: &RecipientResult<'r>, status: logline::Status) -> RecipientResult<'r> {
+    match status {
+        logline::Status::SoftBounced => RecipientResult {
+            kind: ResultKind::Deferred,
+            status: result.status.with_class(Class::Persistent),
+            ..*result
+        },
+        _ => *result,
     }
 }
 

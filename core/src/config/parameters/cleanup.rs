@@ -59,7 +59,7 @@ parameters! {
         "The recipient of mail that is addressed to the null sender.";
     ENABLE_ORIGINAL_RECIPIENT "enable_original_recipient" Bool = "yes", WithoutEffect("addresses are not rewritten yet"),
         "Whether the original recipient is kept beside the rewritten one.";
-    ENABLE_THREADED_BOUNCES "enable_threaded_bounces" Bool = "no", Refused { reason: "bounces bear no References header", weakens: Weakens::Never },
+    ENABLE_THREADED_BOUNCES "enable_threaded_bounces" Bool = "no", Honoured("bounce, defer, trace"),
         "Whether bounces refer to the message that they return.";
     ERROR_NOTICE_RECIPIENT "error_notice_recipient" Text = "postmaster", Refused { reason: "no transcripts of sessions are sent to the postmaster yet", weakens: Weakens::Never },
         "Who is told of errors.";
