@@ -52,6 +52,7 @@ mod attempt;
 mod claim;
 mod exchange;
 mod explain;
+mod gate;
 mod ledger;
 mod operator;
 mod reuse;

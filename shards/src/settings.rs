@@ -669,8 +669,7 @@ fn transport(view: &View<'_>, name: Option<&str>, shards: usize) -> TransportSet
         negative_feedback: feedback(names::DEFAULT_DESTINATION_CONCURRENCY_NEGATIVE_FEEDBACK),
         failed_cohorts_max: number(names::DEFAULT_DESTINATION_CONCURRENCY_FAILED_COHORT_LIMIT),
         rate_delay_ms: milliseconds(names::DEFAULT_DESTINATION_RATE_DELAY),
-        // Each shard keeps the pause for itself: so many times as long, all together send no faster than is wanted.
-        transport_rate_delay_ms: milliseconds(names::DEFAULT_TRANSPORT_RATE_DELAY) * shards as u64,
+        transport_rate_delay_ms: milliseconds(names::DEFAULT_TRANSPORT_RATE_DELAY),
         recipients_in_memory_max: share(number(names::DEFAULT_RECIPIENT_LIMIT)),
         extra_recipients_max: share(number(names::DEFAULT_EXTRA_RECIPIENT_LIMIT)),
         refill_recipients: number(names::DEFAULT_RECIPIENT_REFILL_LIMIT),

@@ -203,7 +203,6 @@ impl Scheduler {
         site.reuse.done(self.timeline.now_ms());
         self.slot_finished(delivery.site, report.trouble);
         self.recipients_left(transport, delivery.recipients);
-        self.transport_finished(transport);
         self.place(delivery.site);
 
         let message =

@@ -13,18 +13,20 @@ use std::cmp::Reverse;
 use std::rc::Rc;
 
 impl Site {
-    /// At home: takes a slot of the window if there is work and room. Elsewhere grants are in the queue already.
+    /// At home: takes a slot of the window if there is work and room. Elsewhere grants are in the queue already, and
+    /// also where the transport's gate gives them.
     pub(super) fn take_grant(&mut self, now_ms: u64) {
         let wants = self.claim.is_none() && self.queue.has_work() && !self.queue.has_grant();
-        if wants && self.window.room(&self.settings, now_ms) > 0 {
+        if wants && !self.is_gated() && self.window.room(&self.settings, now_ms) > 0 {
             self.window.grant(1);
             self.queue.granted(1);
         }
     }
 
-    /// A delivery has started, or there was none to start after all: the home takes its unused slot back at once.
+    /// A delivery has started, or there was none to start after all: the home takes its unused slot back at once, and
+    /// with it the gate's when it is placed.
     pub(super) fn started(&mut self, any: bool) {
-        if self.claim.is_some() {
+        if self.claim.is_some() || self.is_gated() {
             return;
         }
         let unused = self.queue.take_back(u32::MAX);
@@ -39,6 +41,7 @@ impl Site {
     pub(super) fn may_start(&self) -> bool {
         match self.claim {
             Some(_) => self.queue.has_grant(),
+            None if self.is_gated() => self.queue.has_grant(),
             None => self.window.granted() < self.window.width(),
         }
     }
@@ -49,7 +52,7 @@ impl Site {
             Some(claim) => !claim.is_at_rest(&self.queue),
             None => self.ledger.is_some(),
         };
-        self.queue.in_progress() == 0 && !between_shards
+        self.queue.in_progress() == 0 && !between_shards && !self.at_gate
     }
 }
 
@@ -116,6 +119,9 @@ impl Scheduler {
             SlotMessage::Done { want, outcomes } => {
                 self.take_outcomes(want.site, from, &outcomes);
                 self.answer_need(want.site, from, want.deliveries);
+                if outcomes.returned > 0 {
+                    self.slot_came_back(want.site, outcomes.sent + outcomes.trouble > 0);
+                }
                 want.site
             }
             SlotMessage::Revive { site } => {
@@ -127,6 +133,9 @@ impl Scheduler {
                 let home = self.sites.live(site);
                 home.window.take_back(lost);
                 home.ledger.take_if(|ledger| ledger.is_empty());
+                if lost > 0 {
+                    self.slot_came_back(site, false);
+                }
                 site
             }
             SlotMessage::SiteOpened { site, home_site } => {
@@ -189,6 +198,7 @@ impl Scheduler {
         let dead_ms = self.settings.minimal_backoff_ms;
         let standing = site.window.done(&site.settings, &outcomes, now_ms, dead_ms);
         self.note_standing(handle, mood.dead, standing, trouble);
+        self.slot_came_back(handle, true);
     }
 
     /// A rate delay is over, or a site's window had been closed for some time.
@@ -233,8 +243,12 @@ impl Scheduler {
     pub(super) fn settle_slots(&mut self, handle: SiteHandle) {
         let site = self.sites.live(handle);
         if site.claim.is_some() {
-            self.settle_claim(handle);
-        } else if site.ledger.is_some() {
+            return self.settle_claim(handle);
+        }
+        if site.is_gated() {
+            self.settle_gate(handle);
+        }
+        if self.sites.live(handle).ledger.is_some() {
             self.settle_ledger(handle);
         }
     }
@@ -260,7 +274,9 @@ impl Scheduler {
             return;
         };
         let wanted = if stopping { queue.in_progress() } else { queue.wanted() };
-        ledger.balance(window, settings, Own { held: queue.in_progress(), wanted }, now_ms);
+        if settings.transport_rate_delay_ms == 0 {
+            ledger.balance(window, settings, Own { held: queue.in_progress(), wanted }, now_ms);
+        }
         if ledger.is_quiet() && wanted == 0 {
             window.forget_history(settings);
         }

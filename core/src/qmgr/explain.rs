@@ -60,7 +60,10 @@ impl Scheduler {
                 until_ms: self.timeline.wall_time_of(until_ms),
                 reason: site.reason.to_string(),
             },
-            (Standing::Open, Line::Paused | Line::Transport) => SiteWait::RateDelay,
+            (Standing::Open, Line::Paused) => SiteWait::RateDelay,
+            (Standing::Open, line) if line != Line::Ready && site.is_gated() && site.queue.has_work() => {
+                SiteWait::RateDelay
+            }
             (Standing::Open, _) if site.queue.has_work() => SiteWait::Slot,
             (Standing::Open, _) => SiteWait::Mail,
         };

@@ -43,6 +43,19 @@ struct Member {
     unsaid: Unsaid,
 }
 
+impl Member {
+    fn takes(&mut self, grants: u32) {
+        self.held += grants;
+        self.unsaid.grant += grants;
+    }
+
+    fn is_to_give(&mut self, after_use: u32, now: u32) {
+        self.unsaid.revoke_after_use += after_use;
+        self.unsaid.revoke_now += now;
+        self.revoking += after_use + now;
+    }
+}
+
 /// What a member has not been told yet.
 #[derive(Default)]
 struct Unsaid {
@@ -59,6 +72,15 @@ impl Unsaid {
     fn is_empty(&self) -> bool {
         !self.opened && !self.standing && self.grant + self.revoke_after_use + self.revoke_now == 0
     }
+}
+
+/// Who is to have the slot of a transport that has a rate delay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// The home itself.
+    Home,
+    /// Another shard, which hears of it.
+    Member,
 }
 
 /// Somebody who has slots or wants some, while a balance is drawn.
@@ -186,17 +208,31 @@ impl Ledger {
             if claimant.takes > 0 {
                 self.turn += 1;
                 member.turn = self.turn;
-                member.held += claimant.takes;
-                member.unsaid.grant += claimant.takes;
+                member.takes(claimant.takes);
                 window.grant(claimant.takes);
             }
             // With a rate delay every grant is for one delivery: the pause is the home's to keep.
             let once = if settings.rate_delay_ms > 0 { claimant.takes } else { 0 };
             let after_use = claimant.gives_after_use.max(once);
-            member.unsaid.revoke_after_use += after_use;
-            member.unsaid.revoke_now += claimant.gives_now;
-            member.revoking += after_use + claimant.gives_now;
+            member.is_to_give(after_use, claimant.gives_now);
         }
+    }
+
+    /// Grants one delivery to whoever wants one and has none, in turn; the caller has asked the window.
+    pub fn grant_once(&mut self, own: Own) -> Option<Turn> {
+        let mut claimants = self.claimants(own);
+        hand_out(&mut claimants, 1, 1);
+        let Claimant { member, .. } = claimants.into_iter().find(|claimant| claimant.takes > 0)?;
+        self.turn += 1;
+        let Some(index) = member else {
+            self.own_turn = self.turn;
+            return Some(Turn::Home);
+        };
+        let member = &mut self.members[index];
+        member.turn = self.turn;
+        member.takes(1);
+        member.is_to_give(1, 0);
+        Some(Turn::Member)
     }
 
     /// Whether somebody waits that a free slot could serve.

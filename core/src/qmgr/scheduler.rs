@@ -61,7 +61,7 @@ pub struct Scheduler {
     /// Ends of rate delays of sites.
     pub(super) paused: BinaryHeap<Reverse<(u64, SiteHandle)>>,
     /// Ends of rate delays of transports.
-    paused_transports: BinaryHeap<Reverse<(u64, TransportIndex)>>,
+    pub(super) paused_transports: BinaryHeap<Reverse<(u64, TransportIndex)>>,
     /// Outcomes that follow from events; drained first.
     pub(super) outbox: VecDeque<Action>,
     /// Work space of `activated`.
@@ -359,15 +359,10 @@ impl Scheduler {
             let site = self.ready[turn].pop_front()?;
             self.ready_turn = 1 - turn;
             let delivery = self.start(site);
-            let live = self.sites.live(site);
-            let (transport, rated) = (live.transport_index, live.settings.transport_rate_delay_ms > 0);
-            live.line = Line::Busy;
+            self.sites.live(site).line = Line::Busy;
             self.place(site);
             if delivery.is_some() {
                 return delivery;
-            }
-            if rated {
-                self.let_one_go(transport);
             }
         }
         None
@@ -376,14 +371,9 @@ impl Scheduler {
     /// Starts a delivery of this site if its window has room, or its home has granted one.
     fn start(&mut self, handle: SiteHandle) -> Option<Delivery> {
         let now_ms = self.timeline.now_ms();
-        let site = self.sites.live(handle);
-        let transport = site.transport_index;
-        let rated = site.settings.transport_rate_delay_ms > 0;
-        if rated && !self.sites.transports.get(transport).is_open(now_ms) {
-            return None;
-        }
         let Self { sites, active, .. } = self;
         let site = sites.live(handle);
+        let transport = site.transport_index;
         let mut dropped = 0;
         site.take_grant(now_ms);
         let request = site.queue.start(&site.settings, now_ms, |job| {
@@ -398,9 +388,6 @@ impl Scheduler {
             self.stale_left(transport, dropped);
         }
         let request = request?;
-        if rated {
-            self.sites.transports.get_mut(transport).started();
-        }
         let message =
             self.active.get_mut(request.message).expect("a request of a withdrawn message is not started");
         let recipients = request.recipients.len() as u32;
@@ -456,52 +443,14 @@ impl Scheduler {
         } else if site.window.standing(&site.settings, now_ms) != Standing::Open {
             site.line = Line::Suspending;
             self.suspending.push_back(handle);
-        } else if !site.may_start() {
-            // The end of one of its deliveries places it again, or what another shard says.
         } else if site.window.closed_until_ms() > now_ms {
             site.line = Line::Paused;
             self.paused.push(Reverse((site.window.closed_until_ms(), handle)));
-        } else if site.settings.transport_rate_delay_ms > 0 && !self.transport_lets_go(handle) {
-            self.sites.live(handle).line = Line::Transport;
-        } else {
-            let site = self.sites.live(handle);
+        } else if site.may_start() {
+            // Otherwise the end of one of its deliveries places it again, its transport's gate, or what another shard
+            // says.
             site.line = Line::Ready;
             self.ready[usize::from(site.queue.front_is_bulk(&site.settings))].push_back(handle);
-        }
-    }
-
-    /// Whether the rate delay of the site's transport lets a delivery start; if not, the site waits there.
-    fn transport_lets_go(&mut self, handle: SiteHandle) -> bool {
-        let transport = self.sites.live(handle).transport_index;
-        let transport = self.sites.transports.get_mut(transport);
-        let is_open = transport.is_open(self.timeline.now_ms());
-        if !is_open {
-            transport.waiting.push_back(handle);
-        }
-        is_open
-    }
-
-    /// A delivery of this transport has ended; its rate delay begins, if it has one.
-    pub(super) fn transport_finished(&mut self, transport: TransportIndex) {
-        let now_ms = self.timeline.now_ms();
-        if let Some(until_ms) = self.sites.transports.get_mut(transport).finished(now_ms) {
-            self.paused_transports.push(Reverse((until_ms, transport)));
-        }
-    }
-
-    /// While the transport is open, gives the next of its waiting sites a chance to start something.
-    fn let_one_go(&mut self, transport: TransportIndex) {
-        loop {
-            let waited_for = self.sites.transports.get_mut(transport);
-            if !waited_for.is_open(self.timeline.now_ms()) {
-                return;
-            }
-            let Some(site) = waited_for.waiting.pop_front() else { return };
-            self.sites.live(site).line = Line::Busy;
-            self.place(site);
-            if self.sites.live(site).line == Line::Ready {
-                return;
-            }
         }
     }
 

@@ -1,5 +1,6 @@
 //! The queue manager's parameters, with Postfix's names and defaults.
 
+use super::slots;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
@@ -116,6 +117,15 @@ pub struct TransportSettings {
     pub slot_discount_percent: u32,
     /// `default_minimum_delivery_slots`: a message that can never earn this many is never pre-empted.
     pub minimum_slots: u32,
+}
+
+impl TransportSettings {
+    /// The home of one of this transport's sites. A rate delay of the transport is kept by one shard: all its sites
+    /// have the same home then.
+    pub fn home_of(&self, transport: &str, nexthop: &str, shards: u16) -> u16 {
+        let nexthop = if self.transport_rate_delay_ms > 0 { "" } else { nexthop };
+        slots::home_of(transport, nexthop, shards)
+    }
 }
 
 impl Default for TransportSettings {

@@ -6,20 +6,26 @@
 use super::claim::LINGER_MS;
 use super::scheduler::Scheduler;
 use super::settings::{QmgrSettings, TransportSettings};
-use super::slots::{ShardPlace, SlotMessage, home_of};
+use super::slots::{ShardPlace, SlotMessage};
 use super::{Action, Delivery, DeliveryReport, MessageId, Resolved, SiteHandle};
 use proptest::prelude::*;
 use std::collections::{HashMap, VecDeque};
 
 const START_MS: u64 = 1_800_000_000_000;
-const SITES: [(&str, &str); 5] = [
+const SITES: [(&str, &str); 9] = [
     ("smtp", "a.example"),
     ("smtp", "b.example"),
     ("narrow", "c.example"),
     ("slow", "d.example"),
     ("hardy", "e.example"),
+    ("gated", "f.example"),
+    ("gated", "g.example"),
+    ("paced", "h.example"),
+    ("paced", "i.example"),
 ];
 const RATE_DELAY_MS: u64 = 50;
+/// Transports with a rate delay of their own.
+const GATED: [(&str, u64); 2] = [("gated", 40), ("paced", 30)];
 const TROUBLE: &str = "connect to a.example[192.0.2.1]:25: Connection refused";
 
 fn settings() -> QmgrSettings {
@@ -27,7 +33,10 @@ fn settings() -> QmgrSettings {
     let narrow = TransportSettings { concurrency_max: 1, failed_cohorts_max: 5, ..usual.clone() };
     let slow = TransportSettings { rate_delay_ms: RATE_DELAY_MS, failed_cohorts_max: 5, ..usual.clone() };
     let hardy = TransportSettings { failed_cohorts_max: 0, concurrency_max: 7, ..usual };
-    let named = [("narrow", narrow), ("slow", slow), ("hardy", hardy)];
+    let [gated, paced] = GATED.map(|(_, delay_ms)| delay_ms);
+    let gated = TransportSettings { transport_rate_delay_ms: gated, ..hardy.clone() };
+    let paced = TransportSettings { transport_rate_delay_ms: paced, ..slow.clone() };
+    let named = [("narrow", narrow), ("slow", slow), ("hardy", hardy), ("gated", gated), ("paced", paced)];
     QmgrSettings {
         idle_sites_max: 1,
         transports: named.into_iter().map(|(name, transport)| (name.to_owned(), transport)).collect(),
@@ -42,6 +51,8 @@ struct Shard {
     messages: HashMap<u64, usize>,
     /// Rounds of the drain in which it had mail waiting for a site and started none, by site.
     waited: [u32; SITES.len()],
+    /// Deliveries of a gated transport that others were given in the drain while it had mail for a site, by site.
+    passed_by: [u32; SITES.len()],
 }
 
 struct World {
@@ -54,6 +65,22 @@ struct World {
     /// What each site's home had given out when it was last looked at.
     granted: [u32; SITES.len()],
     messages_said: usize,
+    /// When the last delivery of each gated transport ended.
+    gated_ended_ms: [u64; GATED.len()],
+    draining: bool,
+    homes: [usize; SITES.len()],
+    settings: QmgrSettings,
+}
+
+/// The home of a site, as all shards find it.
+fn home_among(site: usize, shards: usize) -> usize {
+    let (transport, nexthop) = SITES[site];
+    usize::from(settings().transport(transport).home_of(transport, nexthop, shards as u16))
+}
+
+/// The gated transport that a site belongs to.
+fn gate_of(site: usize) -> Option<usize> {
+    GATED.iter().position(|&(transport, _)| transport == SITES[site].0)
 }
 
 impl World {
@@ -63,6 +90,7 @@ impl World {
             running: Vec::new(),
             messages: HashMap::new(),
             waited: [0; SITES.len()],
+            passed_by: [0; SITES.len()],
         };
         let count = usize::from(shards);
         Self {
@@ -73,6 +101,10 @@ impl World {
             next_id: 0,
             granted: [0; SITES.len()],
             messages_said: 0,
+            gated_ended_ms: [0; GATED.len()],
+            draining: false,
+            homes: std::array::from_fn(|site| home_among(site, count)),
+            settings: settings(),
         }
     }
 
@@ -128,8 +160,12 @@ impl World {
                     here.scheduler.activated(id, resolved, &[(site, 0)], *now_ms);
                 }
                 Action::Deliver(delivery) => {
-                    here.waited[here.messages[&delivery.id.0]] = 0;
+                    let site = here.messages[&delivery.id.0];
+                    here.waited[site] = 0;
                     here.running.push(delivery);
+                    if let Some(gate) = gate_of(site) {
+                        self.check_gate(gate, shard, site);
+                    }
                 }
                 Action::DeferNow { reason, .. } => assert_eq!(&*reason, TROUBLE),
                 Action::MessageDone { id } => {
@@ -152,6 +188,9 @@ impl World {
             true => DeliveryReport { done: 0, deferred: 1, trouble: Some(TROUBLE) },
             false => DeliveryReport { done: 1, deferred: 0, trouble: None },
         };
+        if let Some(gate) = gate_of(here.messages[&delivery.id.0]) {
+            self.gated_ended_ms[gate] = self.now_ms;
+        }
         here.scheduler.delivery_finished(delivery.delivery_id, report, self.now_ms);
         if nth.is_multiple_of(2)
             && let Some(next) = here.scheduler.next_for(delivery.site)
@@ -186,9 +225,34 @@ impl World {
         self.shards.iter().map(of_site).sum()
     }
 
+    /// A delivery of a gated transport has started on this shard.
+    fn check_gate(&mut self, gate: usize, starts: usize, at: usize) {
+        let (transport, delay_ms) = GATED[gate];
+        let sites = (0..SITES.len()).filter(|&site| gate_of(site) == Some(gate));
+        let in_progress: u32 = sites.clone().map(|site| self.in_progress(site)).sum();
+        assert_eq!(in_progress, 1, "{transport}: a delivery starts beside others");
+        let pause_ms = self.now_ms - self.gated_ended_ms[gate].min(self.now_ms);
+        assert!(pause_ms >= delay_ms, "{transport}: a delivery starts {pause_ms} ms after the last");
+        if !self.draining {
+            return;
+        }
+        let patience = 4 * (self.shards.len() * sites.clone().count()) as u32;
+        for (shard, site) in
+            (0..self.shards.len()).flat_map(|shard| sites.clone().map(move |site| (shard, site)))
+        {
+            let waits = (shard, site) != (starts, at)
+                && self.handle(shard, site).is_some_and(|handle| {
+                    self.shards[shard].scheduler.sites.site(handle).unwrap().queue.has_work()
+                });
+            let passed_by = &mut self.shards[shard].passed_by[site];
+            *passed_by = if waits { *passed_by + 1 } else { 0 };
+            assert!(*passed_by <= patience, "shard {shard} waits for {} turns of {transport}", *passed_by);
+        }
+    }
+
     fn check(&mut self) {
         for (site, &(transport, nexthop)) in SITES.iter().enumerate() {
-            let home = usize::from(home_of(transport, nexthop, self.shards.len() as u16));
+            let home = self.homes[site];
             let in_progress = self.in_progress(site);
             let Some(handle) = self.handle(home, site) else {
                 assert_eq!(in_progress, 0, "deliveries to {nexthop} that its home knows nothing of");
@@ -198,13 +262,13 @@ impl World {
             let at_home = self.shards[home].scheduler.sites.site(handle).unwrap();
             let (granted, width) = (at_home.window.granted(), at_home.window.width());
             let held = at_home.ledger.as_ref().map_or(0, |ledger| ledger.held());
-            assert_eq!(granted, at_home.queue.in_progress() + held, "{nexthop}: the books do not agree");
+            assert_eq!(granted, at_home.queue.held() + held, "{nexthop}: the books do not agree");
             assert!(in_progress <= granted, "{nexthop}: {in_progress} in progress, {granted} granted");
             // When the window narrows what runs may end, but nothing is granted anew.
             let grew = granted > self.granted[site];
             assert!(!grew || granted <= width, "{nexthop}: {granted} granted in a window of {width}");
-            let limit = settings().transport(transport).concurrency_max;
-            let limit = if transport == "slow" { 1 } else { limit };
+            let limit = self.settings.transport(transport).concurrency_max;
+            let limit = if matches!(transport, "slow" | "gated" | "paced") { 1 } else { limit };
             assert!(granted <= limit, "{nexthop}: {granted} granted with a limit of {limit}");
             self.granted[site] = granted;
         }
@@ -213,6 +277,7 @@ impl World {
     /// Everything succeeds from now on. Each round every shard takes a turn and ends what runs.
     fn drain(&mut self) {
         let shards = self.shards.len();
+        self.draining = true;
         for round in 0..100_000 {
             for shard in 0..shards {
                 self.turn(shard);
@@ -243,7 +308,7 @@ impl World {
                 let here = &mut self.shards[shard];
                 let known = here.scheduler.sites.site(handle).unwrap();
                 // With a rate delay it is time that decides.
-                let waits = known.queue.has_work() && transport != "slow";
+                let waits = known.queue.has_work() && transport != "slow" && gate_of(site).is_none();
                 here.waited[site] = if waits { here.waited[site] + 1 } else { 0 };
                 let waited = here.waited[site];
                 assert!(waited <= patience, "shard {shard} waits {waited} rounds for {nexthop} ({round})");
@@ -334,7 +399,7 @@ proptest! {
 
 /// The shard that is home of a site among two, and the other one.
 fn home_and_other(site: usize) -> (usize, usize) {
-    let home = usize::from(home_of(SITES[site].0, SITES[site].1, 2));
+    let home = home_among(site, 2);
     (home, 1 - home)
 }
 
@@ -400,7 +465,7 @@ fn a_stalled_shard_keeps_what_it_holds_and_blocks_no_other() {
     let (home, other) = home_and_other(0);
     let third = 2;
     let mut world = World::new(3, 2);
-    let home_of_three = usize::from(home_of(SITES[0].0, SITES[0].1, 3));
+    let home_of_three = home_among(0, 3);
     let shards: Vec<usize> = (0..3).filter(|&shard| shard != home_of_three).collect();
     let (stalled, willing) = (shards[0], shards[1]);
     let _ = (home, other, third);
@@ -493,4 +558,32 @@ fn a_shard_that_stops_gives_back_what_it_does_not_use() {
     world.turn(home);
     assert_eq!((world.shards[other].running.len(), world.granted[0]), (0, world.in_progress(0)));
     assert!(world.shards[home].running.len() >= 5, "the home has the whole window");
+}
+
+#[test]
+fn shards_and_sites_of_a_gated_transport_take_turns() {
+    let gated: Vec<usize> = (0..SITES.len()).filter(|&site| gate_of(site) == Some(0)).collect();
+    let mut world = World::new(3, 4);
+    for shard in 0..3 {
+        for &site in &gated {
+            (0..20).for_each(|_| world.arrive(shard, site));
+        }
+    }
+    let mut started = HashMap::new();
+    for _ in 0..60 {
+        for _ in 0..4 {
+            (0..3).for_each(|shard| world.turn(shard));
+        }
+        let shard = (0..3).find(|&shard| !world.shards[shard].running.is_empty()).unwrap();
+        let site = world.shards[shard].messages[&world.shards[shard].running[0].id.0];
+        *started.entry((shard, site)).or_insert(0) += 1;
+        world.finish(shard, 0, false);
+        (0..3).for_each(|shard| world.turn(shard));
+        assert!(world.shards.iter().all(|shard| shard.running.is_empty()), "the pause has begun");
+        world.now_ms += GATED[0].1;
+    }
+    assert_eq!(started.len(), 6, "{started:?}");
+    assert!(started.values().all(|&count| (8..=12).contains(&count)), "{started:?}");
+    world.drain();
+    world.come_to_rest();
 }

@@ -6,7 +6,7 @@ use super::ledger::Ledger;
 use super::reuse::ConnectionReuse;
 use super::settings::{QmgrSettings, TransportSettings};
 use super::site_queue::SiteQueue;
-use super::slots::{ShardPlace, SiteHandle, home_of};
+use super::slots::{ShardPlace, SiteHandle};
 use super::transport::{TransportIndex, Transports};
 use super::window::Window;
 use foldhash::fast::RandomState;
@@ -28,8 +28,6 @@ pub(super) enum Line {
     Ready,
     /// Its rate delay runs, a timer is set.
     Paused,
-    /// Its transport's rate delay runs, or another delivery of a transport that has one.
-    Transport,
     /// Dead, its work is being deferred.
     Suspending,
     /// To be forgotten as soon as its home on another shard has been told; new work calls it back.
@@ -54,6 +52,8 @@ pub(super) struct Site {
     /// The text of the trouble that made it dead last.
     pub reason: Rc<str>,
     pub line: Line,
+    /// In the line of its transport's gate; it is not forgotten meanwhile.
+    pub at_gate: bool,
     hash: u64,
     idle_before: u32,
     idle_after: u32,
@@ -145,7 +145,7 @@ impl SiteTable {
         }
         let transport_index = self.transports.intern(transport);
         let settings = Rc::clone(&self.transports.get(transport_index).settings);
-        let home = home_of(transport, nexthop, self.place.count);
+        let home = settings.home_of(transport, nexthop, self.place.count);
         let key = self.sites.insert(Site {
             transport: transport.into(),
             nexthop: nexthop.into(),
@@ -159,6 +159,7 @@ impl SiteTable {
             ledger: None,
             reason: Rc::clone(&self.no_reason),
             line: Line::Busy,
+            at_gate: false,
             hash,
             idle_before: NONE,
             idle_after: NONE,
@@ -193,7 +194,7 @@ impl SiteTable {
                 site.line = Line::Busy;
                 site.claim.as_mut().expect("only a site with another home leaves").leaving = false;
             }
-            Line::Busy | Line::Ready | Line::Paused | Line::Transport | Line::Suspending => {}
+            Line::Busy | Line::Ready | Line::Paused | Line::Suspending => {}
         }
     }
 

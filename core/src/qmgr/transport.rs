@@ -1,8 +1,8 @@
 //! What all sites of a transport share: its parameters, its recipients in memory, its rate delay.
 
+use super::gate::Gate;
 use super::settings::{QmgrSettings, TransportSettings};
-use super::slots::SiteHandle;
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::rc::Rc;
 
 /// Transports that have a record of their own. Names come from the administrator's tables, so this is far above what
@@ -19,36 +19,13 @@ pub(super) struct Transport {
     pub deferred: bool,
     /// Its recipients in site queues and deliveries.
     pub recipients: u64,
-    /// With a rate delay: a delivery runs.
-    busy: bool,
-    /// With a rate delay: no delivery starts before this scheduler time, in milliseconds.
-    closed_until_ms: u64,
-    /// Sites that wait for the rate delay, or for the delivery in progress.
-    pub waiting: VecDeque<SiteHandle>,
+    /// Of use only with a rate delay, and on the shard that is the home of its sites.
+    pub gate: Gate,
 }
 
 impl Transport {
     fn new(settings: Rc<TransportSettings>, deferred: bool) -> Self {
-        let waiting = VecDeque::new();
-        Self { settings, deferred, recipients: 0, busy: false, closed_until_ms: 0, waiting }
-    }
-
-    /// Whether a delivery may start now, as far as the transport's rate delay is concerned.
-    pub fn is_open(&self, now_ms: u64) -> bool {
-        self.settings.transport_rate_delay_ms == 0 || (!self.busy && now_ms >= self.closed_until_ms)
-    }
-
-    /// A delivery begins.
-    pub fn started(&mut self) {
-        self.busy = self.settings.transport_rate_delay_ms > 0;
-    }
-
-    /// A delivery has ended; answers when the next may start, if there is a rate delay.
-    pub fn finished(&mut self, now_ms: u64) -> Option<u64> {
-        let delay_ms = self.settings.transport_rate_delay_ms;
-        self.busy = false;
-        self.closed_until_ms = now_ms + delay_ms;
-        (delay_ms > 0).then_some(self.closed_until_ms)
+        Self { settings, deferred, recipients: 0, gate: Gate::default() }
     }
 }
 
@@ -133,18 +110,5 @@ mod tests {
         }
         assert!(transports.all.len() <= TRANSPORTS_MAX + 1);
         assert_eq!(transports.intern("slow"), slow);
-    }
-
-    #[test]
-    fn a_rate_delay_opens_the_transport_a_while_after_each_delivery() {
-        let mut transport = Transport::new(
-            Rc::new(TransportSettings { transport_rate_delay_ms: 500, ..TransportSettings::default() }),
-            false,
-        );
-        assert!(transport.is_open(0));
-        transport.started();
-        assert!(!transport.is_open(100));
-        assert_eq!(transport.finished(1000), Some(1500));
-        assert!(!transport.is_open(1499) && transport.is_open(1500));
     }
 }
