@@ -1,7 +1,7 @@
 # Thin over scripts/: each target is one script, and each script first checks what it needs.
 # Variables of the scripts: CARGO_TARGET_DIR, RUN_ARGS (more words for `ringpost-loadgen run`), BENCH_RUNS, QUICK=1 (benches).
 
-.PHONY: help run build serve test check fmt bench bench-peers torture install-test-needs clean
+.PHONY: help run build serve test check fmt bench bench-peers compare-postfix torture install-test-needs clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -31,6 +31,10 @@ bench: ## measure the relay on this machine
 bench-peers: ## measure the relay and Debian's Postfix on the same work, in turns
 	@scripts/install-test-needs
 	@scripts/bench-peers
+
+compare-postfix: ## the same configurations and dialogues to Debian's Postfix and to the relay; tell what differs
+	@scripts/install-test-needs
+	@scripts/compare-postfix
 
 torture: ## kill the relay 50 times under load and count what was lost
 	@scripts/torture

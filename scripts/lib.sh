@@ -58,3 +58,11 @@ build_release() {
     for package in "$@"; do packages+=(-p "$package"); done
     CARGO_TARGET_DIR=$TARGET cargo build --release --locked "${packages[@]}"
 }
+
+# make_postfix_accounts: the user and the group that a private Postfix wants; as root.
+make_postfix_accounts() {
+    need useradd passwd
+    getent group postdrop >/dev/null || groupadd --system postdrop
+    getent passwd postfix >/dev/null ||
+        useradd --system --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin postfix
+}

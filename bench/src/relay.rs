@@ -4,11 +4,11 @@
 use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
-use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use ringpost_tests::postfix::PrivatePostfix;
 use serde::{Deserialize, Serialize};
 
 use crate::process_tree::{self, Usage};
@@ -258,70 +258,12 @@ fn bare_loop(binary: &Path, listen: u16, sink: u16) -> Command {
     command
 }
 
-/// A private Postfix: program files where they were unpacked; configuration, queue, data and log below `directory`.
+/// Debian's Postfix, with its log beside Ringpost's place for it.
 fn postfix(peers: &Path, directory: &Path, listen: u16, sink: u16, more: &[String]) -> io::Result<Command> {
-    let tree = peers.join("tree");
-    let libraries = tree.join("usr/lib/postfix");
-    let machine = std::env::consts::ARCH;
-    let library_path = format!("{}:{}/usr/lib/{machine}-linux-gnu", libraries.display(), tree.display());
-    let configuration = directory.join("etc");
-    let (queue, data) = (directory.join("spool"), directory.join("data"));
-    let own = [
-        format!("data_directory = {}", data.display()),
-        format!("command_directory = {}", tree.join("usr/sbin").display()),
-        format!("daemon_directory = {}", libraries.join("sbin").display()),
-        format!("shlib_directory = {}", libraries.display()),
-        format!("meta_directory = {}", configuration.display()),
-        "mail_owner = postfix".to_owned(),
-        "setgid_group = postdrop".to_owned(),
-        // Its master clears the environment; its daemons need this to find their libraries where they lie.
-        format!("import_environment = MAIL_CONFIG TZ LANG=C LD_LIBRARY_PATH={library_path}"),
-        "alias_maps =".to_owned(),
-        "alias_database =".to_owned(),
-        "local_recipient_maps =".to_owned(),
-    ];
-    fs::create_dir_all(&configuration)?;
-    let main_cf = common_main_cf(directory, &queue, sink, &[&own, more].concat());
-    fs::write(configuration.join("main.cf"), main_cf)?;
-    fs::write(configuration.join("master.cf"), master_cf(listen))?;
-    let (owner, group) = (user_id("postfix")?, group_id("postdrop")?);
-    make_directory(&data, 0o755, Some(owner), None)?;
-    make_directory(&queue, 0o755, None, None)?;
-    for name in [
-        "active", "bounce", "corrupt", "defer", "deferred", "flush", "hold", "incoming", "saved", "trace",
-        "private",
-    ] {
-        make_directory(&queue.join(name), 0o700, Some(owner), None)?;
-    }
-    make_directory(&queue.join("maildrop"), 0o1730, Some(owner), Some(group))?;
-    make_directory(&queue.join("public"), 0o2710, Some(owner), Some(group))?;
-    make_directory(&queue.join("pid"), 0o755, None, None)?;
-    let mut command = Command::new(libraries.join("sbin/master"));
-    // "-d": stays in the foreground.
-    command.arg("-c").arg(&configuration).arg("-d").env("LD_LIBRARY_PATH", library_path);
-    Ok(command)
-}
-
-fn make_directory(path: &Path, mode: u32, owner: Option<u32>, group: Option<u32>) -> io::Result<()> {
-    fs::create_dir_all(path)?;
-    chown(path, owner, group)?;
-    fs::set_permissions(path, fs::Permissions::from_mode(mode))
-}
-
-fn user_id(name: &str) -> io::Result<u32> {
-    account("/etc/passwd", name)
-}
-
-fn group_id(name: &str) -> io::Result<u32> {
-    account("/etc/group", name)
-}
-
-/// The number in the third field of the line for `name`.
-fn account(file: &str, name: &str) -> io::Result<u32> {
-    let text = fs::read_to_string(file)?;
-    let line = text.lines().find(|line| line.split(':').next() == Some(name));
-    let number = line.and_then(|line| line.split(':').nth(2)?.parse().ok());
-    number.ok_or_else(|| {
-        io::Error::other(format!("no {name} in {file}: scripts/bench-peers makes it, as root"))
-    })
+    let postfix = PrivatePostfix::new(peers, directory);
+    let mut own = postfix.main_cf();
+    own.extend(["alias_maps =", "alias_database =", "local_recipient_maps ="].map(str::to_owned));
+    let main_cf = common_main_cf(directory, &postfix.queue(), sink, &[&own, more].concat());
+    postfix.prepare(&main_cf, &master_cf(listen))?;
+    Ok(postfix.master())
 }

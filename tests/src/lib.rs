@@ -15,6 +15,7 @@ mod skip;
 
 pub mod address;
 pub mod client;
+pub mod compare;
 pub mod disk;
 pub mod dns;
 pub mod engine;
@@ -25,6 +26,7 @@ pub mod maillog;
 pub mod mount;
 pub mod notice;
 pub mod peers;
+pub mod postfix;
 pub mod process;
 pub mod random;
 pub mod repository;

@@ -1,0 +1,81 @@
+//! `compare-postfix`: says the same dialogues to Postfix and to Ringpost on the same configurations and tells every
+//! difference that is not meant to be. Exits 1 if there is one.
+//!
+//! `--dialogues N` for each case (default 80), `--seed N` (default 1), `--case NAME` (may come again), `--self-test`
+//! (Postfix against Postfix: shows what the comparison itself gets wrong), `--ringpost PATH`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use ringpost_tests::compare::{self, Case, Kind};
+use ringpost_tests::{engine, peers};
+
+/// Differences that are printed in full for each case; the rest is counted.
+const SHOWN_MAX: usize = 40;
+
+struct Words {
+    dialogues: usize,
+    seed: u64,
+    cases: Vec<String>,
+    self_test: bool,
+    ringpost: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    let words = match read_words(std::env::args().skip(1)) {
+        Ok(words) => words,
+        Err(wrong) => {
+            eprintln!("compare-postfix: {wrong}");
+            return ExitCode::from(64);
+        }
+    };
+    let peers = match peers::postfix_tool("postmap") {
+        Ok(tool) => tool.parent().and_then(|bin| bin.parent()).map(PathBuf::from).unwrap_or_default(),
+        Err(missing) => {
+            eprintln!("compare-postfix: {missing}");
+            return ExitCode::from(69);
+        }
+    };
+    let postfix = Kind::Postfix(peers);
+    let other = match words.self_test {
+        true => postfix.clone(),
+        false => Kind::Ringpost(words.ringpost.unwrap_or_else(engine::binary)),
+    };
+    let cases: Vec<Case> = Case::all()
+        .into_iter()
+        .filter(|case| words.cases.is_empty() || words.cases.contains(&case.name))
+        .collect();
+    let mut total = 0;
+    let mut dialogues = 0;
+    for case in &cases {
+        let report = compare::run(case, &postfix, &other, words.seed, words.dialogues);
+        for difference in report.differences.iter().take(SHOWN_MAX) {
+            println!("{difference}");
+        }
+        println!("{}: {} dialogues, {} differences", report.case, report.dialogues, report.differences.len());
+        for (reason, times) in &report.intended {
+            println!("    intended {times} times: {reason}");
+        }
+        total += report.differences.len();
+        dialogues += report.dialogues;
+    }
+    println!("{} configurations, {dialogues} dialogues, {total} differences", cases.len());
+    if total == 0 && !cases.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn read_words(mut arguments: impl Iterator<Item = String>) -> Result<Words, String> {
+    let mut words = Words { dialogues: 80, seed: 1, cases: Vec::new(), self_test: false, ringpost: None };
+    while let Some(word) = arguments.next() {
+        let mut value = || arguments.next().ok_or_else(|| format!("{word} wants a value"));
+        let number = |text: String| text.parse::<u64>().map_err(|_| format!("{text} is no number"));
+        match word.as_str() {
+            "--dialogues" => words.dialogues = number(value()?)? as usize,
+            "--seed" => words.seed = number(value()?)?,
+            "--case" => words.cases.push(value()?),
+            "--ringpost" => words.ringpost = Some(value()?.into()),
+            "--self-test" => words.self_test = true,
+            _ => return Err(format!("{word} is not known")),
+        }
+    }
+    Ok(words)
+}

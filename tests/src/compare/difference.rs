@@ -1,0 +1,120 @@
+//! What differs between two outcomes, and which differences are meant to be.
+
+use super::dialogue::Dialogue;
+use super::outcome::Outcome;
+
+/// One thing that differs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// The case.
+    pub case: String,
+    /// The dialogue's number.
+    pub dialogue: usize,
+    /// `reply to RCPT TO:<…>`, `delivered`, `fate`, `verdict`.
+    pub what: String,
+    /// What the left server gave; empty if nothing.
+    pub left: String,
+    /// What the right server gave.
+    pub right: String,
+}
+
+/// A difference that is meant to be.
+#[derive(Debug)]
+pub struct Intended {
+    /// Why.
+    pub reason: &'static str,
+    /// Text that the left side must contain.
+    pub left: &'static str,
+    /// Text that the right side must contain.
+    pub right: &'static str,
+    /// Text that `what` must contain.
+    pub what: &'static str,
+}
+
+impl Intended {
+    /// Whether `difference` is this one.
+    pub fn covers(&self, difference: &Difference) -> bool {
+        difference.what.contains(self.what)
+            && difference.left.contains(self.left)
+            && difference.right.contains(self.right)
+    }
+}
+
+/// Every intended difference; Postfix is on the left.
+pub const INTENDED: &[Intended] = &[];
+
+/// What differs.
+pub fn differences(case: &str, dialogue: &Dialogue, left: &Outcome, right: &Outcome) -> Vec<Difference> {
+    let mut found = Vec::new();
+    let mut differ = |what: String, left: &str, right: &str| {
+        found.push(Difference {
+            case: case.to_owned(),
+            dialogue: dialogue.number,
+            what,
+            left: left.to_owned(),
+            right: right.to_owned(),
+        });
+    };
+    let replies = left.replies.len().max(right.replies.len());
+    for index in 0..replies {
+        let none = (String::from("(nothing said)"), String::new());
+        let (said, one) = left.replies.get(index).unwrap_or(&none);
+        let (also_said, other) = right.replies.get(index).unwrap_or(&none);
+        if one != other || said != also_said {
+            differ(format!("reply to {said}"), one, other);
+        }
+    }
+    let mut sides = |what: &str, left: Vec<String>, right: Vec<String>| {
+        let only_left: Vec<&String> = left.iter().filter(|item| !right.contains(item)).collect();
+        let only_right: Vec<&String> = right.iter().filter(|item| !left.contains(item)).collect();
+        for index in 0..only_left.len().max(only_right.len()) {
+            let text = |side: &[&String]| side.get(index).map_or(String::new(), |text| (*text).clone());
+            differ(what.to_owned(), &text(&only_left), &text(&only_right));
+        }
+    };
+    let mail = |outcome: &Outcome| {
+        let delivered = outcome.delivered.iter();
+        delivered.map(|one| format!("{}\n{}\n\n{}", one.envelope, one.header, one.body)).collect::<Vec<_>>()
+    };
+    sides("delivered", mail(left), mail(right));
+    sides("fate", left.fates.iter().cloned().collect(), right.fates.iter().cloned().collect());
+    sides("verdict", left.verdicts.iter().cloned().collect(), right.verdicts.iter().cloned().collect());
+    found
+}
+
+impl std::fmt::Display for Difference {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let indent = |text: &str| text.replace('\n', "\n      ");
+        writeln!(f, "{} dialogue {}: {}", self.case, self.dialogue, self.what)?;
+        writeln!(f, "    < {}", indent(&self.left))?;
+        write!(f, "    > {}", indent(&self.right))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outcome(reply: &str, fate: &str) -> Outcome {
+        Outcome {
+            replies: vec![("RCPT TO:<a@b>".to_owned(), reply.to_owned())],
+            fates: [fate.to_owned()].into(),
+            ..Outcome::default()
+        }
+    }
+
+    #[test]
+    fn a_reply_and_a_fate_that_differ_are_found() {
+        let dialogue = Dialogue { number: 3, steps: Vec::new() };
+        let one = outcome("250 2.1.5 Ok", "to=<a@b>, dsn=2.0.0, status=sent (Ok)");
+        assert_eq!(differences("c", &dialogue, &one, &one), []);
+        let other = outcome("550 5.1.1 no", "");
+        let found = differences("c", &dialogue, &one, &other);
+        assert_eq!(found.len(), 2);
+        assert_eq!(found[0].what, "reply to RCPT TO:<a@b>");
+        assert_eq!(
+            (found[1].left.as_str(), found[1].right.as_str()),
+            ("to=<a@b>, dsn=2.0.0, status=sent (Ok)", "")
+        );
+    }
+}

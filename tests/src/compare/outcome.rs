@@ -1,0 +1,209 @@
+//! What a dialogue came to on one server: replies, mail at the sinks, and the fate of each recipient in the log. What
+//! cannot be equal (queue ids, dates, process numbers) is made equal here, and nothing else.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::maillog::LogLine;
+use crate::sink::Message;
+
+/// What was seen of one dialogue.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// What was said, and the reply to it.
+    pub replies: Vec<(String, String)>,
+    /// What arrived, by `sink from → to`.
+    pub delivered: BTreeSet<Recorded>,
+    /// `to=…, orig_to=…: dsn status (text)`, of all messages of the dialogue and of those that came of them.
+    pub fates: BTreeSet<String>,
+    /// Reject, hold, discard, filter … lines, as they begin with their verb.
+    pub verdicts: BTreeSet<String>,
+}
+
+/// A message at a sink.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Recorded {
+    /// Which sink, sender and recipients.
+    pub envelope: String,
+    /// Header lines, unfolded by `\n`, without what names the queue id or the time.
+    pub header: String,
+    /// The body; not of notices.
+    pub body: String,
+}
+
+impl Recorded {
+    /// A message as the sink `number` took it.
+    pub fn new(number: usize, message: &Message) -> Recorded {
+        let mut recipients = message.recipients.clone();
+        recipients.sort();
+        let text = String::from_utf8_lossy(&message.content).replace("\r\n", "\n");
+        let (header, body) = text.split_once("\n\n").unwrap_or((&text, ""));
+        let is_notice = message.sender.is_empty() || message.sender.starts_with("double-bounce@");
+        Recorded {
+            envelope: format!("SINK{number} <{}> to {}", message.sender, recipients.join(" ")),
+            header: comparable_header(header),
+            // The text of notices is compared by golden files; here it would only show dates and ids.
+            body: if is_notice { String::new() } else { body.to_owned() },
+        }
+    }
+}
+
+/// The header without what differs from run to run.
+fn comparable_header(header: &str) -> String {
+    let mut lines: Vec<String> = Vec::new();
+    for line in header.split('\n') {
+        match lines.last_mut() {
+            Some(last) if line.starts_with([' ', '\t']) => {
+                last.push('\n');
+                last.push_str(line);
+            }
+            _ => lines.push(line.to_owned()),
+        }
+    }
+    let varying = |line: &String| {
+        let Some((name, value)) = line.split_once(':') else { return line.clone() };
+        match name.to_ascii_lowercase().as_str() {
+            "received" => format!("{name}:{}", without_id_and_date(value)),
+            "date" if !value.contains("2026 00:00:00 +0000") => format!("{name}: (now)"),
+            "message-id" | "resent-message-id" if !value.contains("@client.example") => {
+                format!("{name}: (made here)")
+            }
+            "content-type" if value.contains("boundary=") => format!("{name}: (multipart)"),
+            _ => line.clone(),
+        }
+    };
+    lines.iter().map(varying).collect::<Vec<_>>().join("\n")
+}
+
+/// ` from … by … with ESMTP id QID\n\tfor <…>; date` without QID and date.
+fn without_id_and_date(value: &str) -> String {
+    let value = value.rsplit_once(';').map_or(value, |(before, _)| before);
+    let Some((before, after)) = value.split_once(" id ") else { return value.to_owned() };
+    let rest = after.find(char::is_whitespace).map_or("", |end| &after[end..]);
+    format!("{before} id (id){rest}")
+}
+
+/// The reply with what differs from run to run made equal.
+pub fn comparable_reply(reply: &str) -> String {
+    match reply.split_once("queued as ") {
+        Some((before, _)) => format!("{before}queued as (id)"),
+        None => reply.to_owned(),
+    }
+}
+
+/// What the log says of queue ids.
+#[derive(Debug, Default)]
+pub struct Journal {
+    by_id: BTreeMap<String, Vec<LogLine>>,
+}
+
+impl Journal {
+    /// Of these lines.
+    pub fn new(lines: Vec<LogLine>) -> Journal {
+        let mut journal = Journal::default();
+        for line in lines {
+            if let Some(id) = line.queue_id.clone() {
+                journal.by_id.entry(id).or_default().push(line);
+            }
+        }
+        journal
+    }
+
+    /// Whether nothing more will happen to a message by itself, nor to the notices that came of it.
+    pub fn is_settled(&self, id: &str) -> bool {
+        let lines = self.by_id.get(id).map_or(&[][..], Vec::as_slice);
+        let gone = lines.iter().any(|line| line.text == "removed");
+        let waits = lines.iter().any(|line| {
+            line.text.contains("status=deferred")
+                || line.text.starts_with("hold: ")
+                || line.text.starts_with("discard: ")
+                || line.text.contains("placed on hold")
+        });
+        (gone || waits) && self.notices(id).iter().all(|notice| self.is_settled(notice))
+    }
+
+    fn notices(&self, id: &str) -> Vec<String> {
+        let lines = self.by_id.get(id).map_or(&[][..], Vec::as_slice);
+        lines
+            .iter()
+            .filter_map(|line| {
+                line.text.split_once("notification: ").map(|(_, notice)| notice.trim().to_owned())
+            })
+            .collect()
+    }
+
+    /// Adds the fates of a message and of its notices to `outcome`.
+    pub fn tell(&self, id: &str, outcome: &mut Outcome) {
+        for line in self.by_id.get(id).map_or(&[][..], Vec::as_slice) {
+            if let Some(fate) = fate(&line.text) {
+                outcome.fates.insert(fate);
+            } else if let Some(verdict) = verdict(&line.text) {
+                outcome.verdicts.insert(verdict);
+            }
+        }
+        for notice in self.notices(id) {
+            self.tell(&notice, outcome);
+        }
+    }
+}
+
+/// `to=<…>, orig_to=<…>, relay=HOST, delay=…, dsn=…, status=… (text)` without times and the remote's queue id.
+fn fate(text: &str) -> Option<String> {
+    text.starts_with("to=<").then_some(())?;
+    let (before, text_after) = text.split_once(", status=")?;
+    let kept: Vec<&str> = before
+        .split(", ")
+        .filter(|field| ["to=", "orig_to=", "dsn="].iter().any(|name| field.starts_with(name)))
+        .collect();
+    Some(format!("{}, status={text_after}", kept.join(", ")))
+}
+
+/// Lines that begin with a verb of spec §1.6.
+fn verdict(text: &str) -> Option<String> {
+    const VERBS: [&str; 12] = [
+        "reject: ",
+        "reject_warning: ",
+        "hold: ",
+        "discard: ",
+        "redirect: ",
+        "filter: ",
+        "prepend: ",
+        "warn: ",
+        "warning: ",
+        "info: ",
+        "replace: ",
+        "strip: ",
+    ];
+    VERBS.iter().any(|verb| text.starts_with(verb)).then(|| text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::maillog;
+
+    #[test]
+    fn only_what_varies_is_made_equal() {
+        let header = "Received: from a (b [192.0.2.1])\n\tby h (Postfix) with ESMTP id 4abcz1\n\tfor <r@x>; Mon, 1 Jan\n\
+                      Date: Mon, 23 Nov 2026 10:00:00 +0000\nSubject: x";
+        let equal = "Received: from a (b [192.0.2.1])\n\tby h (Postfix) with ESMTP id (id)\n\tfor <r@x>\nDate: (now)\nSubject: x";
+        assert_eq!(comparable_header(header), equal);
+        assert_eq!(comparable_reply("250 2.0.0 Ok: queued as 4abcz1"), "250 2.0.0 Ok: queued as (id)");
+    }
+
+    #[test]
+    fn a_message_is_settled_with_its_notices() {
+        let first = "Nov 22 10:00:00 h postfix/smtp[1]: 4SVLCh0sf8z7Qhl: to=<a@b>, relay=none, dsn=5.1.1, status=bounced (no)\n\
+                     Nov 22 10:00:00 h postfix/bounce[1]: 4SVLCh0sf8z7Qhl: sender non-delivery notification: 4SVLCh0sf8z7Qhm\n\
+                     Nov 22 10:00:00 h postfix/qmgr[1]: 4SVLCh0sf8z7Qhl: removed\n";
+        assert!(!Journal::new(maillog::parse(first)).is_settled("4SVLCh0sf8z7Qhl"));
+        let whole = format!("{first}Nov 22 10:00:00 h postfix/qmgr[1]: 4SVLCh0sf8z7Qhm: removed\n");
+        let journal = Journal::new(maillog::parse(&whole));
+        assert!(journal.is_settled("4SVLCh0sf8z7Qhl"));
+        let mut outcome = Outcome::default();
+        journal.tell("4SVLCh0sf8z7Qhl", &mut outcome);
+        assert_eq!(
+            outcome.fates.into_iter().collect::<Vec<_>>(),
+            ["to=<a@b>, dsn=5.1.1, status=bounced (no)"]
+        );
+    }
+}
