@@ -15,6 +15,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use ringpost_core::config::Config;
+use ringpost_tables::{Catalogue, TableOptions};
 use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 
@@ -43,7 +44,8 @@ pub fn serve(config: &Config, origin: &str) -> Result<(), Failure> {
         wait_for_address(listener.address)?;
     }
     warn_of_more_shards(&settings);
-    let mut engine = Engine::start(settings)?;
+    let catalogue = Catalogue::open(config.tables(), &TableOptions::of(&config.view()));
+    let mut engine = Engine::start(settings, &catalogue)?;
     eprintln!("ringpost: ready");
     let signal = engine.obey(signals);
     engine.stop(signal)
@@ -57,7 +59,7 @@ struct Engine {
 
 impl Engine {
     /// Starts every shard and lets them go once all have recovered their spool and listen.
-    fn start(settings: Arc<Settings>) -> Result<Engine, Failure> {
+    fn start(settings: Arc<Settings>, catalogue: &Arc<Catalogue>) -> Result<Engine, Failure> {
         let shards = settings.shards;
         let loads = Loads::new(shards);
         let idle_board = (shards > 1).then(|| IdleBoard::new(shards));
@@ -71,6 +73,7 @@ impl Engine {
                 settings: engine.settings.clone(),
                 mesh: ends,
                 loads: loads.clone(),
+                catalogue: catalogue.clone(),
                 idle_board: idle_board.clone(),
                 started: started.clone(),
             };

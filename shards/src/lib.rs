@@ -36,5 +36,6 @@ pub mod slots;
 pub mod smtp;
 pub mod smtpd;
 pub mod spool_disk;
+pub mod tables;
 pub mod trace;
 pub mod zone;

@@ -15,6 +15,7 @@ use ringpost_core::smtpd::SmtpdSettings;
 use ringpost_reactor::local::Notify;
 use ringpost_reactor::ring::Receiver;
 use ringpost_reactor::{Endpoint, Handle, ListenOptions, Listener, Reactor};
+use ringpost_tables::{Catalogue, Shelf};
 use signal_hook::consts::SIGTERM;
 
 use crate::anvil::Anvil;
@@ -31,7 +32,7 @@ use crate::settings::Settings;
 use crate::slots::Slots;
 use crate::smtp::{IdleBoard, SmtpTransport};
 use crate::spool_disk::ShardSpool;
-use crate::{anvil, control, flush, listener, mesh, qmgr, slots, smtp, spool_disk};
+use crate::{anvil, control, flush, listener, mesh, qmgr, slots, smtp, spool_disk, tables};
 
 /// Clients that the kernel holds for us between two turns; `net.core.somaxconn` bounds it too.
 const LISTEN_BACKLOG: u32 = 4096;
@@ -46,6 +47,8 @@ pub struct Parts {
     pub mesh: MeshEnds,
     /// The load counters of all shards.
     pub loads: Arc<Loads>,
+    /// The lookup tables of the configuration.
+    pub catalogue: Arc<Catalogue>,
     /// What the shards show each other of their idle connections; none if there is one shard.
     pub idle_board: Option<Arc<IdleBoard>>,
     /// Where to tell that the shard has started.
@@ -72,6 +75,8 @@ pub struct Shard {
     pub flush: Flush,
     /// The resolver.
     pub resolver: Resolver,
+    /// The lookup tables.
+    pub tables: Shelf,
     /// The SMTP client's settings and kept connections.
     pub transport: SmtpTransport,
     /// The settings of each smtpd service, as its sessions share them.
@@ -178,7 +183,7 @@ struct Ready {
 impl Shard {
     /// Recovers the spool and takes the addresses; accepts and delivers nothing yet.
     async fn start(handle: Handle, parts: Parts) -> Result<Ready, Failure> {
-        let Parts { index, settings, mesh, loads, idle_board, started: _ } = parts;
+        let Parts { index, settings, mesh, loads, catalogue, idle_board, started: _ } = parts;
         let log = Log::open(&handle, &settings)?;
         let spool = spool_disk::open(&handle, &settings, index).await?;
         let listeners = listen(&handle, &settings)?;
@@ -191,6 +196,7 @@ impl Shard {
             anvil: Anvil::new(settings.anvil_unit),
             flush: Flush::default(),
             resolver: Resolver::new(handle.clone(), settings.dns_servers.clone()),
+            tables: catalogue.shelf(),
             transport: SmtpTransport::new(&settings, index, idle_board),
             session_settings: settings
                 .services
@@ -280,6 +286,9 @@ impl Shard {
             self.handle.spawn(mesh::hear(self.clone(), from, receiver));
         }
         anvil::start(self);
+        if self.index == 0 {
+            self.handle.spawn(tables::tell(self.clone()));
+        }
         smtp::start_statistics(self);
         for (service, listener) in listeners.into_iter().enumerate() {
             self.handle.spawn(listener::run(self.clone(), service as u16, listener));

@@ -15,9 +15,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("ringpost-core", &[]),
     ("ringpost-reactor", &[]),
     ("ringpost-spool", &["ringpost-reactor"]),
-    ("ringpost-shards", &["ringpost-core", "ringpost-reactor", "ringpost-spool"]),
+    ("ringpost-tables", &["ringpost-core", "ringpost-reactor"]),
+    ("ringpost-shards", &["ringpost-core", "ringpost-reactor", "ringpost-spool", "ringpost-tables"]),
     ("ringpost-loadgen", &[]),
-    ("ringpost", &["ringpost-core", "ringpost-shards"]),
+    ("ringpost", &["ringpost-core", "ringpost-shards", "ringpost-tables"]),
 ];
 
 /// Licences whose terms let a program under MIT OR Apache-2.0 be passed on with them.
@@ -62,6 +63,7 @@ fn the_map_names_only_paths_that_exist() {
         "core",
         "reactor",
         "spool",
+        "tables",
         "shards",
         "loadgen",
         "bench",

@@ -1,0 +1,122 @@
+//! catalogue: every table of a configuration, open, for all shards.
+//!
+//! Receives: the tables of a configuration. Sends: newer tables to the shelves, by generation; notes for the log.
+//! Owns:     what is published of each table.
+//! On failure: see [`crate::open::open`].
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use ringpost_core::lookup::{TableId, TableSpec};
+
+use crate::notes::Notes;
+use crate::open::{self, Opened};
+use crate::options::TableOptions;
+use crate::shelf::Shelf;
+
+/// The open tables of one configuration.
+#[derive(Debug)]
+pub struct Catalogue {
+    entries: Vec<Entry>,
+    notes: Arc<Notes>,
+}
+
+/// One table as it stands now.
+#[derive(Debug)]
+struct Entry {
+    spec: TableSpec,
+    /// Counts what was published; moved after `opened`, see [`Entry::publish`].
+    generation: AtomicU64,
+    opened: Mutex<Opened>,
+}
+
+impl Entry {
+    /// Gives every shelf this table from its next lookup on.
+    #[cfg_attr(not(test), allow(dead_code))]
+    fn publish(&self, opened: Opened) {
+        *self.opened.lock().expect("no holder of this lock panics") = opened;
+        // Pairs with the acquire in `is_newer`: who sees the number finds the table.
+        self.generation.fetch_add(1, Ordering::Release);
+    }
+}
+
+impl Catalogue {
+    /// Opens the tables of a configuration, in the order of their ids. Those that cannot be opened answer with trouble;
+    /// [`Catalogue::notes`] tells of them.
+    pub fn open(specs: &[TableSpec], options: &TableOptions) -> Arc<Catalogue> {
+        let notes = Arc::new(Notes::default());
+        let entry = |spec: &TableSpec| Entry {
+            spec: spec.clone(),
+            generation: AtomicU64::new(0),
+            opened: Mutex::new(open::open(spec, options, &notes)),
+        };
+        let entries = specs.iter().map(entry).collect();
+        Arc::new(Catalogue { entries, notes })
+    }
+
+    /// The tables for one shard.
+    pub fn shelf(self: &Arc<Self>) -> Shelf {
+        Shelf::new(self.clone())
+    }
+
+    /// What is to be said in the log.
+    pub fn notes(&self) -> &Notes {
+        &self.notes
+    }
+
+    /// How many tables there are.
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// The name of a table.
+    pub fn spec(&self, id: TableId) -> Option<&TableSpec> {
+        self.entries.get(id.0 as usize).map(|entry| &entry.spec)
+    }
+
+    /// The generation of a table, if it is not `known`.
+    pub(crate) fn is_newer(&self, index: usize, known: u64) -> Option<u64> {
+        let generation = self.entries[index].generation.load(Ordering::Acquire);
+        (generation != known).then_some(generation)
+    }
+
+    /// The table as it stands now.
+    pub(crate) fn opened(&self, index: usize) -> Opened {
+        self.entries[index].opened.lock().expect("no holder of this lock panics").clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::table::Static;
+    use ringpost_core::lookup::{TableType, Tables, at_once};
+
+    fn catalogue(names: &[&str]) -> Arc<Catalogue> {
+        let specs: Vec<_> =
+            names.iter().map(|name| TableSpec::parse(name, TableType::Hash).unwrap()).collect();
+        Catalogue::open(&specs, &TableOptions::default())
+    }
+
+    #[test]
+    fn a_shelf_answers_from_the_newest_table() {
+        let catalogue = catalogue(&["static:old", "inline:{{a@b = 1 2}, c=d}"]);
+        let shelf = catalogue.shelf();
+        let find = |id, key| at_once(shelf.lookup(TableId(id), key)).unwrap().unwrap();
+        assert_eq!(find(0, "any").as_deref(), Some("old"));
+        assert_eq!(find(1, "A@B").as_deref(), Some("1 2"));
+        assert_eq!(find(1, "x"), None);
+        catalogue.entries[0].publish(Opened::Local(Arc::new(Static("new".into()))));
+        assert_eq!(find(0, "any").as_deref(), Some("new"));
+    }
+
+    #[test]
+    fn a_table_that_cannot_be_opened_is_trouble_and_told_once() {
+        let catalogue = catalogue(&["texthash:/nowhere/at/all", "fail:x"]);
+        let shelf = catalogue.shelf();
+        for id in [0, 1, 0] {
+            assert!(at_once(shelf.lookup(TableId(id), "any")).unwrap().is_err());
+        }
+        assert_eq!(catalogue.notes().take().len(), 2);
+    }
+}

@@ -1,0 +1,24 @@
+//! options: what the configuration says of all tables.
+
+use ringpost_core::config::View;
+use ringpost_core::lookup::TableType;
+
+/// What opening a table depends on besides its own name.
+#[derive(Debug, Clone)]
+pub struct TableOptions {
+    /// `default_database_type`: of a table within a table that names no type.
+    pub default_type: TableType,
+}
+
+impl Default for TableOptions {
+    fn default() -> TableOptions {
+        TableOptions { default_type: TableType::Hash }
+    }
+}
+
+impl TableOptions {
+    /// As a configuration says.
+    pub fn of(view: &View<'_>) -> TableOptions {
+        TableOptions { default_type: view.default_table_type() }
+    }
+}

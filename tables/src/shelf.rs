@@ -1,0 +1,78 @@
+//! shelf: the tables as one shard asks them.
+//!
+//! Receives: lookups of this shard's tasks. Owns: its own handles on the shared tables, so that a lookup takes no lock:
+//! one atomic load tells whether the catalogue has a newer table, and only then is it fetched.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use ringpost_core::lookup::{Found, LookupTrouble, TableId, Tables};
+
+use crate::catalogue::Catalogue;
+use crate::open::Opened;
+
+/// The tables of one shard.
+#[derive(Debug)]
+pub struct Shelf {
+    catalogue: Arc<Catalogue>,
+    slots: Box<[RefCell<Slot>]>,
+}
+
+#[derive(Debug)]
+struct Slot {
+    generation: u64,
+    opened: Rc<Opened>,
+}
+
+impl Shelf {
+    pub(crate) fn new(catalogue: Arc<Catalogue>) -> Shelf {
+        let slot = |index| {
+            // The number first: a table that is published between the two is then fetched once more.
+            let generation = catalogue.is_newer(index, u64::MAX).unwrap_or(u64::MAX);
+            RefCell::new(Slot { generation, opened: Rc::new(catalogue.opened(index)) })
+        };
+        let slots = (0..catalogue.len()).map(slot).collect();
+        Shelf { catalogue, slots }
+    }
+
+    /// The catalogue that the shelf is filled from.
+    pub fn catalogue(&self) -> &Arc<Catalogue> {
+        &self.catalogue
+    }
+
+    fn renew(&self, index: usize) {
+        let mut slot = self.slots[index].borrow_mut();
+        if let Some(generation) = self.catalogue.is_newer(index, slot.generation) {
+            *slot = Slot { generation, opened: Rc::new(self.catalogue.opened(index)) };
+        }
+    }
+
+    /// The answer of a table that has it at once; otherwise the table that must be waited for.
+    fn find(&self, table: TableId, key: &str) -> Result<Found, Rc<Opened>> {
+        let index = table.0 as usize;
+        let Some(slot) = self.slots.get(index) else {
+            return Ok(Err(LookupTrouble {
+                table: format!("table {index}").into(),
+                reason: "the configuration has no such table".into(),
+            }));
+        };
+        if self.catalogue.is_newer(index, slot.borrow().generation).is_some() {
+            self.renew(index);
+        }
+        let slot = slot.borrow();
+        match &*slot.opened {
+            Opened::Local(table) => Ok(table.find(key)),
+            _ => Err(slot.opened.clone()),
+        }
+    }
+}
+
+impl Tables for Shelf {
+    async fn lookup(&self, table: TableId, key: &str) -> Found {
+        match self.find(table, key) {
+            Ok(found) => found,
+            Err(opened) => opened.ask(key).await,
+        }
+    }
+}
