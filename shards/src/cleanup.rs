@@ -23,7 +23,7 @@ use ringpost_core::smtpd::Session;
 use ringpost_spool::{ChunkRef, Content, INLINE_CONTENT_BYTES_MAX, MessageId, NewMessage, StoreError};
 use smallvec::SmallVec;
 
-use crate::message::{self, ActiveMessage};
+use crate::message::ActiveMessage;
 use crate::qmgr;
 use crate::settings::SmtpdService;
 use crate::shard::Shard;
@@ -391,105 +391,4 @@ async fn store_in_chunks(shard: &Shard, id: MessageId, pieces: &Pieces) -> Resul
         }
     }
     Ok(chunks)
-}
-
-// ---------------------------------------------------------------------------------------------------------------
-// mail that an operator requeues
-
-/// Stores what remains of a queued message as a new one, with a trace header more, and gives it to the queue manager.
-/// The reason if that cannot be done now.
-pub async fn store_again(shard: &Rc<Shard>, message: &ActiveMessage) -> Result<(), String> {
-    let id = shard.spool.new_id();
-    let arrival_us = shard.handle.wall().as_micros();
-    let queue_id = QueueId::new(arrival_us, id.bits());
-    let settings = &shard.settings.own_mail;
-    let trace = Bytes::from(format!(
-        "Received: by {} ({}, from userid {})\r\n\tid {}; {}\r\n",
-        settings.myhostname,
-        settings.mail_name,
-        ringpost_reactor::process::effective_uid(),
-        queue_id.as_str(),
-        date_text(shard, arrival_us)
-    ));
-    let mut fields = message.envelope.fields();
-    fields.arrival_us = arrival_us;
-    fields.content_bytes += trace.len() as u64;
-    let mut writer = EnvelopeWriter::new(Vec::with_capacity(message.envelope.raw().len()), &fields);
-    for (index, recipient) in message.envelope.recipients().enumerate() {
-        if !message.progress.borrow().is_done(index as u32) {
-            writer.recipient(&recipient);
-        }
-    }
-    if writer.recipient_count() == 0 {
-        return Err("no recipient of it remains".to_owned());
-    }
-    let envelope = writer.finish();
-    let pieces: Pieces = match &message.content {
-        message::Content::Memory(pieces) => {
-            std::iter::once(trace.clone()).chain(pieces.iter().cloned()).collect()
-        }
-        message::Content::Spool(_) => Pieces::new(),
-    };
-    let slices: SmallVec<[&[u8]; 4]> = pieces.iter().map(|piece| &piece[..]).collect();
-    let content = match &message.content {
-        message::Content::Memory(_)
-            if slices.iter().map(|slice| slice.len()).sum::<usize>() <= INLINE_CONTENT_BYTES_MAX =>
-        {
-            Content::Inline(&slices)
-        }
-        // From the message record on the spool answers for the chunks, also when it fails.
-        message::Content::Memory(_) => {
-            chunked(store_in_chunks(shard, id, &pieces).await.map_err(|error| error.to_string())?)
-        }
-        message::Content::Spool(old) => chunked(copy_chunks(shard, id, &trace, old).await?),
-    };
-    let due_at_s = (arrival_us / 1_000_000) as u32;
-    let record = NewMessage { id, arrival_us, due_at_s, held: false, envelope: &envelope, content };
-    shard.spool.store(record).await.map_err(|error| error.to_string())?;
-    shard.log.write(|lines, out, now_s| {
-        let text = format!(
-            "uid={} from=<{}> orig_id={}",
-            ringpost_reactor::process::effective_uid(),
-            fields.sender,
-            message.queue_id.as_str()
-        );
-        lines.about(out, now_s, "pickup", shard.index as u64, queue_id.as_str(), text.as_bytes());
-    });
-    qmgr::accepted_in_spool(shard, id);
-    Ok(())
-}
-
-fn chunked(chunks: Vec<ChunkRef>) -> Content<'static> {
-    let total = chunks.iter().map(|chunk| u64::from(chunk.bytes())).sum();
-    Content::Chunked { chunks, total }
-}
-
-/// Copies a large message's chunks, `trace` before the first.
-async fn copy_chunks(
-    shard: &Shard,
-    id: MessageId,
-    trace: &[u8],
-    old: &[ChunkRef],
-) -> Result<Vec<ChunkRef>, String> {
-    let mut chunks = Vec::new();
-    let mut copied = store_chunk_of(shard, id, trace).await;
-    let mut rest = old.iter();
-    loop {
-        match copied {
-            Ok(chunk) => chunks.push(chunk),
-            Err(reason) => {
-                shard.spool.abandon_chunks(chunks);
-                return Err(reason);
-            }
-        }
-        let Some(next) = rest.next() else { return Ok(chunks) };
-        copied = match shard.spool.read_chunk(next).await {
-            Ok(bytes) => store_chunk_of(shard, id, &bytes).await,
-            Err(error) => Err(error.to_string()),
-        };
-    }
-}
-
-async fn store_chunk_of(shard: &Shard, id: MessageId, bytes: &[u8]) -> Result<ChunkRef, String> {
-    shard.spool.store_chunk(id, &[bytes]).await.map_err(|error| error.to_string())
 }

@@ -11,8 +11,8 @@ use ringpost_core::queue_id::QueueId;
 use ringpost_spool::{Listed, MessageId, Queued};
 
 use super::ending::{AttemptEnd, end_attempt};
-use crate::cleanup;
 use crate::message::{ActiveMessage, Damaged, stored};
+use crate::requeue;
 use crate::shard::Shard;
 
 pub use super::{now_ms, pump};
@@ -249,7 +249,13 @@ async fn store_again(shard: &Rc<Shard>, id: QueuedId) -> Result<(), String> {
     let spool_id = MessageId::from_bits(id.0);
     let loaded = shard.spool.load(spool_id).await.map_err(|error| error.to_string())?;
     let message = ActiveMessage::loaded(spool_id, loaded).map_err(|_| "it is damaged".to_owned())?;
-    cleanup::store_again(shard, &message).await
+    let arrival_us = shard.handle.wall().as_micros();
+    let own_mail = &shard.settings.own_mail;
+    let requeued =
+        requeue::store_again(&shard.spool, &message, own_mail, arrival_us, &shard.log.zone()).await?;
+    requeued.log(&shard.log, shard.index as u64);
+    super::accepted_in_spool(shard, requeued.id);
+    Ok(())
 }
 
 /// The scheduler gives a message up. Whether that was an operator's doing, who has been told already.
