@@ -77,7 +77,8 @@ impl<D: Disk> Inner<D> {
     /// One action, the most urgent first. `Ok(false)` if there is nothing to do.
     async fn upkeep_once(&self) -> io::Result<bool> {
         if self.state.borrow().commits_ended {
-            return self.finish().await;
+            // What was removed last gives its room back now, if the disk lets it.
+            return if matches!(self.retire_one().await, Ok(true)) { Ok(true) } else { self.finish().await };
         }
         if self.prepare_next().await? {
             return Ok(true);
