@@ -1,12 +1,14 @@
-//! `postcat`: show a queued message, envelope and content.
+//! `postcat`: show a queued message, envelope and content, or list the records of a segment of the log.
 
 use std::ffi::OsString;
 use std::io::{self, BufWriter, Write};
+use std::path::Path;
 
-use ringpost_core::control::{Answer, ListedMessage, PrintedContent, Request};
+use ringpost_core::control::{Answer, ListedMessage, PrintedContent, Queue, Request};
 use ringpost_core::date::append_asctime;
 use ringpost_core::queue_id::QueueId;
 use ringpost_shards::control::client::ControlError;
+use ringpost_shards::control::records::write_records;
 use ringpost_shards::failure::Failure;
 use ringpost_shards::zone::system_zone;
 
@@ -32,25 +34,74 @@ pub fn run(words: Vec<OsString>) -> Result<(), Failure> {
     if !(parts.envelope || parts.header || parts.body) {
         parts = Parts { envelope: true, header: true, body: true };
     }
-    if !options.has('q') {
-        return Err(Failure::new(
-            FATAL,
-            "messages are kept in a log, not in files: name them with -q queue_id",
-        ));
+    if options.words.is_empty() {
+        let text = "name a message: -q queue_id, or queue_name/queue_id, or a segment file of the spool";
+        return Err(Failure::new(FATAL, text));
     }
-    let mut reader = match options.reader(|| ()).map_err(fatal)? {
-        Ok(reader) => reader,
-        Err(error) => return failure(error, FATAL),
-    };
+    let mut reader = None;
     for word in &options.words {
-        let id = queue_id(word).ok_or_else(|| not_there(word))?;
-        match show(&mut reader, id, parts) {
+        let id = match named(word, options.has('q')) {
+            Named::Message(id) => id,
+            Named::File(path) => {
+                show_file(path)?;
+                continue;
+            }
+            Named::Nothing => return Err(not_there(word)),
+        };
+        let reader = match &mut reader {
+            Some(reader) => reader,
+            None => match options.reader(|| ()).map_err(fatal)? {
+                Ok(opened) => reader.insert(opened),
+                Err(error) => return failure(error, FATAL),
+            },
+        };
+        match show(reader, id, parts) {
             Ok(0) => return Err(not_there(word)),
             Ok(_) => {}
             Err(error) => return failure(error, FATAL),
         }
     }
     Ok(())
+}
+
+/// What a word of the command line stands for.
+enum Named<'a> {
+    Message(QueueId),
+    File(&'a Path),
+    Nothing,
+}
+
+/// Messages have no files here, but the names that their files would have: `deferred/4SVLCh0sf8z7Qhl`, also below the
+/// queue directory and with Postfix's hashed directories between. Wherever the message is, it is shown.
+fn named(word: &str, is_id: bool) -> Named<'_> {
+    let path = Path::new(word);
+    if !is_id && path.exists() {
+        return Named::File(path);
+    }
+    let name = if is_id { word } else { word.rsplit('/').next().unwrap_or(word) };
+    let queue_is_known = is_id
+        || path.parent().is_none_or(|parent| {
+            parent.as_os_str().is_empty()
+                || parent.iter().any(|name| name.to_str().and_then(Queue::named).is_some())
+        });
+    match queue_id(name) {
+        Some(id) if queue_is_known => Named::Message(id),
+        _ => Named::Nothing,
+    }
+}
+
+/// A segment of the log holds the records of many messages: they are listed.
+fn show_file(path: &Path) -> Result<(), Failure> {
+    let mut out = BufWriter::new(io::stdout().lock());
+    match write_records(path, &mut out).and_then(|is_segment| out.flush().map(|()| is_segment)) {
+        Ok(true) => Ok(()),
+        Ok(false) => {
+            say("postcat", &format!("warning: {}: input is not a valid queue file", path.display()));
+            Ok(())
+        }
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        Err(error) => Err(Failure::new(FATAL, format!("open {}: {error}", path.display()))),
+    }
 }
 
 fn not_there(word: &str) -> Failure {

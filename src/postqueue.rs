@@ -59,7 +59,9 @@ fn perform(options: &Options, mode: char, value: &str) -> Result<(), Failure> {
     };
     let mut reader = match reader {
         Ok(reader) => reader,
-        Err(ControlError::Down) => return Err(Failure::new(FATAL, format!("{down} - {DOWN}"))),
+        Err(ControlError::Down | ControlError::InUse(_)) => {
+            return Err(Failure::new(FATAL, format!("{down} - {DOWN}")));
+        }
         Err(error) => return failure(error, FATAL),
     };
     let outcome = match mode {

@@ -6,9 +6,10 @@ use std::io::BufRead;
 use ringpost_core::control::{Answer, IDS_MAX, Operation, Queue, Queues, Request, Which};
 use ringpost_core::queue_id::QueueId;
 use ringpost_shards::control::client::{Connection, ControlError};
+use ringpost_shards::control::view::QueueView;
 use ringpost_shards::failure::Failure;
 
-use crate::queue_command::{FATAL, Options, failure, queue_id, say};
+use crate::queue_command::{FATAL, Options, QueueChanger, queue_id, say};
 
 /// How it is called.
 pub const USAGE: &str = "postsuper [-c config_dir] [-d queue_id (delete)] [-e queue_id (expire)] \
@@ -53,18 +54,19 @@ pub fn run(words: Vec<OsString>) -> Result<(), Failure> {
     if from_input > 1 {
         return Err(Failure::new(FATAL, "standard input can be read for one option only"));
     }
-    // -p, -s and -S mend a tree of files; this queue is a log, which mends itself.
-    if wanted.is_empty() {
-        return Ok(());
+    let only_default = options.letters.is_empty();
+    if only_default || options.has('s') || options.has('S') {
+        check(&options)?;
     }
-    let mut connection = match options.connect().map_err(fatal)? {
-        Ok(connection) => connection,
-        Err(error) => return failure(error, FATAL),
-    };
+    if wanted.is_empty() {
+        // As Postfix without options: check, then purge.
+        return if only_default || options.has('p') { purge(&options) } else { Ok(()) };
+    }
+    let mut changer = options.changer().map_err(fatal)?.map_err(refused)?;
     let mut totals: Vec<(Operation, u64)> = Vec::new();
     for (operation, id) in wanted {
         let queues = queues.unwrap_or_else(|| usual_queues(operation));
-        let mut work = Work { connection: &mut connection, operation, queues, done: 0 };
+        let mut work = Work { changer: &mut changer, operation, queues, done: 0 };
         let outcome = match id {
             "-" => work.ids_of(std::io::stdin().lock()),
             "ALL" => work.send(Which::All),
@@ -81,14 +83,60 @@ pub fn run(words: Vec<OsString>) -> Result<(), Failure> {
             Some((_, total)) => *total += done,
             None => totals.push((operation, done)),
         }
-        outcome.or_else(|error| failure(error, FATAL))?;
+        outcome.map_err(refused)?;
     }
     for (operation, total) in totals {
         let plural = if total == 1 { "" } else { "s" };
         say("postsuper", &format!("{}: {total} message{plural}", operation.total()));
     }
-    let logged = connection.request(&Request::LogTotals, |_| Ok(()));
-    logged.map(drop).or_else(|error| failure(error, FATAL))
+    changer.request(&Request::LogTotals, |_| Ok(())).map_err(refused)?;
+    changer.close().map_err(refused)
+}
+
+fn refused(error: ControlError) -> Failure {
+    match error {
+        // While none runs, the files are closed to others.
+        ControlError::Denied(_) | ControlError::Down => {
+            Failure::new(FATAL, "use of this command is reserved for the superuser")
+        }
+        error => Failure::new(FATAL, error.to_string()),
+    }
+}
+
+/// `-s`, `-S`: reads all that is queued. An engine does by itself what there is to mend, at every start.
+fn check(options: &Options) -> Result<(), Failure> {
+    let directory = options.queue_directory().map_err(|failure| Failure::new(FATAL, failure.message))?;
+    let warn = |text: &str| say("postsuper", &format!("warning: {text}"));
+    match Connection::open(&directory) {
+        Ok(_) => {
+            warn("the mail system is running: its queue is not checked; stop it first");
+            return Ok(());
+        }
+        Err(ControlError::Down) => {}
+        Err(error) => return Err(refused(error)),
+    }
+    if !directory.join("spool").exists() {
+        return Ok(());
+    }
+    let view = QueueView::open(&directory).map_err(refused)?;
+    let found = view.check(warn).map_err(refused)?;
+    let plural = if found.sound == 1 { "" } else { "s" };
+    say(
+        "postsuper",
+        &format!("Checked: {} message{plural}, {} damaged", found.sound + found.damaged, found.damaged),
+    );
+    match found.damaged {
+        0 => Ok(()),
+        count => {
+            Err(Failure::new(FATAL, format!("{count} damaged: kept in the corrupt queue, and not delivered")))
+        }
+    }
+}
+
+/// `-p`: what was left over by a crash goes when the logs are opened and closed.
+fn purge(options: &Options) -> Result<(), Failure> {
+    let changer = options.changer().map_err(|failure| Failure::new(FATAL, failure.message))?;
+    changer.and_then(QueueChanger::close).map_err(refused)
 }
 
 /// The queues named on the command line; `None` if none is. Those of Postfix that do not exist here are empty.
@@ -107,7 +155,7 @@ fn named_queues(names: &[String]) -> Result<Option<Queues>, Failure> {
 }
 
 struct Work<'a> {
-    connection: &'a mut Connection,
+    changer: &'a mut QueueChanger,
     operation: Operation,
     queues: Queues,
     done: u64,
@@ -141,7 +189,7 @@ impl Work<'_> {
     fn send(&mut self, which: Which) -> Result<(), ControlError> {
         let (operation, queues) = (self.operation, self.queues);
         let done = &mut self.done;
-        self.connection.request(&Request::Operate { operation, queues, which }, |answer| {
+        self.changer.request(&Request::Operate { operation, queues, which }, |answer| {
             match answer {
                 Answer::Operated(id) => {
                     *done += 1;

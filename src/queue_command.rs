@@ -5,12 +5,13 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use lexopt::{Arg, Parser, ValueExt};
-use ringpost_core::config::names;
 use ringpost_core::control::{Answer, Refusal, Request};
 use ringpost_core::queue_id::QueueId;
 use ringpost_shards::control::client::{Connection, ControlError};
+use ringpost_shards::control::offline::OfflineQueue;
 use ringpost_shards::control::view::QueueView;
 use ringpost_shards::failure::{EX_CONFIG, EX_UNAVAILABLE, Failure};
+use ringpost_shards::settings::QueueSettings;
 
 use crate::configuration::ConfigurationArguments;
 
@@ -57,10 +58,25 @@ impl Options {
         self.letters.iter().any(|(given, _)| *given == letter)
     }
 
-    /// The queue directory of the configuration that is meant.
-    pub fn queue_directory(&self) -> Result<PathBuf, Failure> {
+    /// The queue of the configuration that is meant.
+    pub fn queue_settings(&self) -> Result<QueueSettings, Failure> {
         let config = ConfigurationArguments::of(self.configuration.clone()).load()?;
-        Ok(PathBuf::from(config.view().text(names::QUEUE_DIRECTORY)))
+        Ok(QueueSettings::from_config(&config))
+    }
+
+    /// Its directory.
+    pub fn queue_directory(&self) -> Result<PathBuf, Failure> {
+        Ok(self.queue_settings()?.queue_directory)
+    }
+
+    /// Who changes the queue: the engine, or, while none runs, this process.
+    pub fn changer(&self) -> Result<Result<QueueChanger, ControlError>, Failure> {
+        let settings = self.queue_settings()?;
+        Ok(match Connection::open(&settings.queue_directory) {
+            Ok(connection) => Ok(QueueChanger::Engine(connection)),
+            Err(ControlError::Down) => OfflineQueue::open(settings).map(QueueChanger::Files),
+            Err(error) => Err(error),
+        })
     }
 
     /// The engine; while none runs, the queue itself for those who may read it, after a call of `down`.
@@ -100,6 +116,36 @@ impl QueueReader {
         match self {
             QueueReader::Engine(connection) => connection.request(request, each),
             QueueReader::Files(view) => view.request(request, each),
+        }
+    }
+}
+
+/// Who changes messages.
+pub enum QueueChanger {
+    /// The engine.
+    Engine(Connection),
+    /// None runs: this process has the queue.
+    Files(OfflineQueue),
+}
+
+impl QueueChanger {
+    /// See [`Connection::request`].
+    pub fn request(
+        &mut self,
+        request: &Request,
+        each: impl FnMut(Answer<'_>) -> io::Result<()>,
+    ) -> Result<u64, ControlError> {
+        match self {
+            QueueChanger::Engine(connection) => connection.request(request, each),
+            QueueChanger::Files(queue) => queue.request(request, each),
+        }
+    }
+
+    /// The command is done.
+    pub fn close(self) -> Result<(), ControlError> {
+        match self {
+            QueueChanger::Engine(_) => Ok(()),
+            QueueChanger::Files(queue) => queue.close(),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::io;
 use std::os::unix::net::UnixStream;
 
-use nix::unistd::{Uid, User};
+use nix::unistd::{Gid, Uid, User, setgid, setgroups, setuid};
 use rustix::process::{Resource, getrlimit, setrlimit};
 
 /// Raises the number of files that may be open to the hard limit: every connection is one.
@@ -42,4 +42,16 @@ pub fn effective_uid() -> u32 {
 /// The name of a user; `None` if the system knows none. **Blocks** for as long as the name service takes.
 pub fn user_name(uid: u32) -> Option<String> {
     User::from_uid(Uid::from_raw(uid)).ok().flatten().map(|user| user.name)
+}
+
+/// Gives up the superuser's rights for those of this user and group, for good; what is made from here on is theirs.
+///
+/// # Errors
+/// The system's refusal; some of the rights may be gone by then.
+pub fn become_user(uid: u32, gid: u32) -> io::Result<()> {
+    let gid = Gid::from_raw(gid);
+    setgroups(&[gid])?;
+    setgid(gid)?;
+    setuid(Uid::from_raw(uid))?;
+    Ok(())
 }

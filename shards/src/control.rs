@@ -14,12 +14,15 @@
 //! `authorized_flush_users` say.
 
 mod answering;
+mod checking;
 pub mod client;
 mod explaining;
 mod gather;
 mod listing;
+pub mod offline;
 mod operating;
 mod reading;
+pub mod records;
 mod server;
 mod session;
 mod switchboard;

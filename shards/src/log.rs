@@ -10,6 +10,7 @@
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io::Write;
+use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -51,17 +52,42 @@ struct Inner {
     zone_of_lines: Cell<Zone>,
 }
 
+/// Where lines go, and what stands in each.
+pub struct LogSettings<'a> {
+    /// The file; it is appended to.
+    pub file: &'a Path,
+    /// `myhostname`.
+    pub hostname: &'a str,
+    /// `syslog_name`.
+    pub syslog_name: &'a str,
+    /// `delay_logging_resolution_limit`.
+    pub delay_decimals: u8,
+}
+
 impl Log {
-    /// Opens the file that `maillog_file` names; standard output if it names none.
+    /// Opens the log of an engine.
     pub fn open(handle: &Handle, settings: &Settings) -> Result<Log, Failure> {
-        let file = handle.open_append(&settings.maillog_file).map_err(|error| {
+        Log::open_file(
+            handle,
+            &LogSettings {
+                file: &settings.maillog_file,
+                hostname: &settings.myhostname,
+                syslog_name: &settings.syslog_name,
+                delay_decimals: settings.delay_decimals,
+            },
+        )
+    }
+
+    /// Opens a log.
+    pub fn open_file(handle: &Handle, settings: &LogSettings<'_>) -> Result<Log, Failure> {
+        let file = handle.open_append(settings.file).map_err(|error| {
             Failure::new(
                 EX_CANTCREAT,
-                format!("cannot open maillog_file {}: {error}", settings.maillog_file.display()),
+                format!("cannot open maillog_file {}: {error}", settings.file.display()),
             )
         })?;
         let lines =
-            LogLines::new(&settings.myhostname, &settings.syslog_name, Zone::UTC, settings.delay_decimals);
+            LogLines::new(settings.hostname, settings.syslog_name, Zone::UTC, settings.delay_decimals);
         Ok(Log(Rc::new(Inner {
             handle: handle.clone(),
             lines: RefCell::new(lines),

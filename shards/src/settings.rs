@@ -2,6 +2,7 @@
 //! runs, and all shards share it.
 
 mod notices;
+mod queue;
 
 use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
@@ -32,6 +33,7 @@ use crate::dns;
 use crate::failure::{EX_CANTCREAT, EX_TEMPFAIL, Failure};
 
 pub use self::notices::NoticeSettings;
+pub use self::queue::QueueSettings;
 
 /// Entries of a shard's submission queue: more operations than this in one turn are submitted in two goes.
 const RING_ENTRIES: u32 = 1024;

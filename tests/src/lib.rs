@@ -15,6 +15,7 @@ mod skip;
 
 pub mod address;
 pub mod client;
+pub mod commands;
 pub mod compare;
 pub mod disk;
 pub mod dns;

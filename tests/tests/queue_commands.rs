@@ -2,88 +2,19 @@
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ringpost_tests::client::message_content;
+use ringpost_tests::commands::{
+    as_nobody, command, deferring, files_below, listed, nobody_can_run_commands, postsuper, queue_of, run,
+    submit, succeeds, text, wait_until_in,
+};
 use ringpost_tests::engine::binary;
 use ringpost_tests::sink::{Answer, Stage};
-use ringpost_tests::{Engine, EngineSetup, Sink, skip, wait};
-
-/// Runs a queue command on the configuration of `setup`.
-fn command(setup: &EngineSetup, words: &[&str]) -> Output {
-    command_with_input(setup, words, "")
-}
-
-fn command_with_input(setup: &EngineSetup, words: &[&str], input: &str) -> Output {
-    let mut command = Command::new(binary());
-    command.arg(words[0]).arg("-c").arg(setup.home()).args(&words[1..]);
-    run(command, input)
-}
-
-fn run(mut command: Command, input: &str) -> Output {
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).env_remove("MAIL_CONFIG");
-    command.env("TZ", "UTC0");
-    let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
-    // A command that does not read its input closes it.
-    let _ = child.stdin.take().map(|mut stdin| stdin.write_all(input.as_bytes()));
-    child.wait_with_output().unwrap_or_else(|error| panic!("{command:?} does not end: {error}"))
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).expect("the commands print UTF-8")
-}
-
-/// The output of a command that succeeds, without complaints.
-fn succeeds(setup: &EngineSetup, words: &[&str]) -> String {
-    let output = command(setup, words);
-    assert!(output.status.success() && output.stderr.is_empty(), "{words:?}: {output:?}");
-    text(&output.stdout)
-}
-
-/// What a `postsuper` that succeeds prints on standard error.
-fn postsuper(setup: &EngineSetup, words: &[&str], input: &str) -> String {
-    let output = command_with_input(setup, &[&["postsuper"], words].concat(), input);
-    assert!(output.status.success() && output.stdout.is_empty(), "{words:?}: {output:?}");
-    text(&output.stderr)
-}
-
-/// The messages that `postqueue -j` lists.
-fn listed(setup: &EngineSetup) -> Vec<serde_json::Value> {
-    let lines = succeeds(setup, &["postqueue", "-j"]);
-    lines
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}")))
-        .collect()
-}
-
-fn queue_of(setup: &EngineSetup, id: &str) -> Option<String> {
-    let messages = listed(setup);
-    let message = messages.into_iter().find(|message| message["queue_id"] == id)?;
-    message["queue_name"].as_str().map(str::to_owned)
-}
-
-fn wait_until_in(setup: &EngineSetup, id: &str, queue: &str) {
-    wait::until(&format!("{id} is in {queue}"), || {
-        (queue_of(setup, id).as_deref() == Some(queue)).then_some(())
-    });
-}
-
-/// Nothing listens where this relay sends: what it takes is deferred for the rest of the test.
-fn deferring(name: &str) -> (EngineSetup, Engine) {
-    let setup = EngineSetup::new(name);
-    let engine = setup.start();
-    (setup, engine)
-}
-
-fn submit(engine: &Engine, recipients: &[&str], track: &str) -> String {
-    let mut client = engine.client();
-    let id = client.message("a@client.test", recipients, &message_content(track, 2000));
-    client.quit();
-    id
-}
+use ringpost_tests::{EngineSetup, Sink, skip, wait};
 
 /// A sink that keeps each message's last reply until it is told to give it.
 fn slow_sink(setup: &EngineSetup) -> (Sink, Sender<()>, Receiver<()>) {
@@ -386,22 +317,6 @@ fn a_system_that_is_down_is_told_with_postfix_codes() {
     assert!(text(&usage.stderr).starts_with("postqueue: fatal: usage: postqueue -f | "));
 }
 
-/// Names and contents of all files below a directory.
-fn files_below(directory: &std::path::Path) -> Vec<(std::path::PathBuf, Vec<u8>)> {
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(directory).expect("it can be read") {
-        let path = entry.expect("it can be read").path();
-        if path.is_dir() {
-            files.extend(files_below(&path));
-        } else {
-            let bytes = std::fs::read(&path).expect("it can be read");
-            files.push((path, bytes));
-        }
-    }
-    files.sort();
-    files
-}
-
 #[test]
 fn the_queue_of_a_system_that_is_down_is_read_and_left_as_it_is() {
     let (setup, engine) = deferring("down-reads");
@@ -437,25 +352,6 @@ fn the_queue_of_a_system_that_is_down_is_read_and_left_as_it_is() {
     let engine = setup.start();
     assert_eq!(listed(&setup).len(), 2);
     engine.stop();
-}
-
-/// The command that runs a queue command as the user nobody.
-fn as_nobody(setup: &EngineSetup, words: &[&str]) -> Command {
-    let mut command = nobody();
-    command.arg(binary()).arg(words[0]).arg("-c").arg(setup.home()).args(&words[1..]);
-    command
-}
-
-fn nobody() -> Command {
-    let mut command = Command::new("setpriv");
-    command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]);
-    command
-}
-
-fn nobody_can_run_commands() -> bool {
-    let mut probe = nobody();
-    probe.arg(binary()).arg("--version").stdout(Stdio::null()).stderr(Stdio::null());
-    rustix::process::geteuid().is_root() && probe.status().is_ok_and(|status| status.success())
 }
 
 #[test]

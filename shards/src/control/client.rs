@@ -9,6 +9,7 @@ use ringpost_core::control::{
     Answer, FRAME_HEADER_BYTES, FrameHeader, PREAMBLE, PREAMBLE_BYTES, Refusal, Request, speaks_our_version,
 };
 
+use super::answering::Reply;
 use super::with_short_path;
 
 /// A connection to the engine.
@@ -32,7 +33,9 @@ pub enum ControlError {
     Refused(Refusal, String),
     /// What the caller did with an answer failed.
     Output(io::Error),
-    /// The files of the queue cannot be read.
+    /// Nobody answers, and yet a process has the queue: it is starting or ending, or hangs.
+    InUse(String),
+    /// The files of the queue cannot be read or changed.
     Queue(String),
 }
 
@@ -45,7 +48,8 @@ impl fmt::Display for ControlError {
             ControlError::Lost(error) => write!(f, "the mail system broke off: {error}"),
             ControlError::Refused(_, text) => f.write_str(text),
             ControlError::Output(error) => write!(f, "output write error: {error}"),
-            ControlError::Queue(text) => write!(f, "cannot read the queue: {text}"),
+            ControlError::InUse(text) => write!(f, "the mail system does not answer, but {text}"),
+            ControlError::Queue(text) => write!(f, "cannot use the queue: {text}"),
         }
     }
 }
@@ -97,11 +101,21 @@ impl Connection {
     }
 }
 
+/// Calls `each` with the answers that a reply holds, and empties it.
+pub(super) fn pass_on(
+    reply: &mut Reply,
+    each: &mut impl FnMut(Answer<'_>) -> io::Result<()>,
+) -> Result<(), ControlError> {
+    let (mut rest, mut payload) = (&reply.bytes[..], Vec::new());
+    while !rest.is_empty() {
+        each(read_answer(&mut rest, &mut payload)?).map_err(ControlError::Output)?;
+    }
+    reply.bytes.clear();
+    Ok(())
+}
+
 /// The next answer of a stream of them; `payload` is memory for it.
-pub(super) fn read_answer<'a>(
-    reader: &mut impl Read,
-    payload: &'a mut Vec<u8>,
-) -> Result<Answer<'a>, ControlError> {
+fn read_answer<'a>(reader: &mut impl Read, payload: &'a mut Vec<u8>) -> Result<Answer<'a>, ControlError> {
     let mut header = [0; FRAME_HEADER_BYTES];
     reader.read_exact(&mut header).map_err(ControlError::Lost)?;
     let header = FrameHeader::read(&header).map_err(|_| ControlError::Protocol)?;

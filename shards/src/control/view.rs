@@ -17,7 +17,7 @@ use ringpost_spool::disk::{ViewDisk, run_now};
 use ringpost_spool::{EngineLock, MessageId, OpenError, SHARDS_MAX, Spool, SpoolOptions};
 
 use super::answering::Reply;
-use super::client::{ControlError, read_answer};
+use super::client::{ControlError, pass_on};
 use super::listing::{Said, say_message, say_recipients};
 use super::reading::{say_content, say_envelope};
 use crate::message::{ActiveMessage, Content};
@@ -29,21 +29,24 @@ const LIST_STEP: usize = 1000;
 
 /// The queue of an engine that does not run.
 pub struct QueueView {
-    queue_directory: PathBuf,
+    pub(super) queue_directory: PathBuf,
 }
 
 impl QueueView {
     /// A view of the queue in this directory.
     ///
     /// # Errors
-    /// [`ControlError::Down`] for whoever is neither the superuser nor the directory's owner, and while an engine has
-    /// the queue.
+    /// [`ControlError::Down`] for whoever is neither the superuser nor the directory's owner, and
+    /// [`ControlError::InUse`] while an engine has the queue.
     pub fn open(queue_directory: &Path) -> Result<QueueView, ControlError> {
         let Ok(metadata) = std::fs::metadata(queue_directory) else { return Err(ControlError::Down) };
         let uid = process::effective_uid();
         let may_read = uid == 0 || uid == metadata.uid();
-        if !may_read || is_held(queue_directory)? {
+        if !may_read {
             return Err(ControlError::Down);
+        }
+        if is_held(queue_directory)? {
+            return Err(ControlError::InUse("another process has the queue".to_owned()));
         }
         Ok(QueueView { queue_directory: queue_directory.to_owned() })
     }
@@ -138,7 +141,7 @@ impl QueueView {
     }
 
     /// The log of a shard; `None` if there is none.
-    fn spool(&self, shard: u16) -> Result<Option<Spool<ViewDisk>>, ControlError> {
+    pub(super) fn spool(&self, shard: u16) -> Result<Option<Spool<ViewDisk>>, ControlError> {
         let directory = spool_directory(&self.queue_directory, shard.into());
         let fail = |error: OpenError| ControlError::Queue(format!("{}: {error}", directory.display()));
         let disk = match ViewDisk::new(&directory) {
@@ -153,18 +156,18 @@ impl QueueView {
     }
 }
 
-fn is_held(queue_directory: &Path) -> Result<bool, ControlError> {
+pub(super) fn is_held(queue_directory: &Path) -> Result<bool, ControlError> {
     EngineLock::is_held(queue_directory).map_err(|error| {
         ControlError::Queue(format!("{}: cannot look at the lock: {error}", queue_directory.display()))
     })
 }
 
-fn now<T>(future: impl Future<Output = T>) -> Result<T, ControlError> {
+pub(super) fn now<T>(future: impl Future<Output = T>) -> Result<T, ControlError> {
     run_now(future).ok_or_else(|| ControlError::Queue("its log is not settled".to_owned()))
 }
 
 /// What was never tried has come in last; without an engine nothing is active.
-fn queue_of(held: bool, attempts: u32) -> Queue {
+pub(super) fn queue_of(held: bool, attempts: u32) -> Queue {
     match (held, attempts) {
         (true, _) => Queue::Hold,
         (false, 0) => Queue::Incoming,
@@ -202,16 +205,4 @@ fn list_some(
     }
     pass_on(&mut reply, each)?;
     Ok(count)
-}
-
-fn pass_on(
-    reply: &mut Reply,
-    each: &mut impl FnMut(Answer<'_>) -> io::Result<()>,
-) -> Result<(), ControlError> {
-    let (mut rest, mut payload) = (&reply.bytes[..], Vec::new());
-    while !rest.is_empty() {
-        each(read_answer(&mut rest, &mut payload)?).map_err(ControlError::Output)?;
-    }
-    reply.bytes.clear();
-    Ok(())
 }
