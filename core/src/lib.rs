@@ -18,6 +18,7 @@ pub mod limits;
 pub mod logline;
 pub mod lookup;
 pub mod maps;
+pub mod message_actions;
 pub mod network_list;
 pub mod qmgr;
 pub mod queue_id;
