@@ -307,14 +307,65 @@ fn quit_may_follow_the_dot() {
 }
 
 #[test]
-fn a_probe_tells_whether_a_kept_connection_lives() {
+fn a_connection_that_has_rested_is_reset_in_one_flight_with_its_next_mail() {
     let mut dialogue = Dialogue::ready(GREETING_PIPELINING);
-    dialogue.probe();
-    assert_eq!(dialogue.sent(), "RSET\r\n");
+    dialogue.session.has_rested();
+    let sent = dialogue.begin("s@x", &["a@b"]);
+    assert!(sent.starts_with("RSET\r\nMAIL FROM:<s@x>") && sent.ends_with("DATA\r\n"), "{sent}");
     assert_eq!(dialogue.session.timeout_seconds(), 20);
-    assert_eq!(dialogue.server("250 ok\r\n"), Event::Ready);
-    dialogue.probe();
-    assert_eq!(dialogue.server("421 idle too long\r\n"), Event::Broken);
+    assert_eq!(dialogue.server("250 ok\r\n"), Event::NeedInput);
+    assert_eq!(dialogue.session.timeout_seconds(), 300);
+    assert_eq!(dialogue.server("250 ok\r\n250 ok\r\n354 go\r\n"), Event::SendContent);
+    dialogue.session.content_sent();
+    assert_eq!(dialogue.server("250 2.0.0 queued\r\n"), Event::Finished);
+    assert!(dialogue.begin("s@x", &["a@b"]).starts_with("MAIL FROM"), "it has only rested once");
+}
+
+#[test]
+fn without_pipelining_a_rested_connection_is_reset_first() {
+    let mut dialogue = Dialogue::ready(GREETING_PLAIN);
+    dialogue.session.has_rested();
+    assert_eq!(dialogue.begin("s@x", &["a@b"]), "RSET\r\n");
+    dialogue.server("250 ok\r\n");
+    assert_eq!(dialogue.sent(), "MAIL FROM:<s@x>\r\n");
+}
+
+#[test]
+fn a_rested_connection_that_fails_before_the_mail_is_answered_leaves_the_mail_to_a_fresh_one() {
+    let failures: [(&str, &str); 4] = [
+        ("RSET is refused", "502 5.5.1 no\r\n"),
+        ("it has waited too long", "421 4.4.2 idle\r\n"),
+        ("it has carried enough", "250 ok\r\n421 4.7.0 too many messages\r\n"),
+        ("it talks nonsense", "354 what\r\n"),
+    ];
+    for (why, replies) in failures {
+        let mut dialogue = Dialogue::ready(GREETING_PIPELINING);
+        dialogue.session.has_rested();
+        dialogue.begin("s@x", &["a@b"]);
+        assert_eq!(dialogue.server(replies), Event::Broken, "{why}");
+        assert!(dialogue.session.is_unanswered(), "{why}");
+    }
+    let mut dialogue = Dialogue::ready(GREETING_PIPELINING);
+    dialogue.session.has_rested();
+    dialogue.begin("s@x", &["a@b"]);
+    dialogue.session.timed_out();
+    assert!(dialogue.session.is_unanswered());
+    // An answer to the mail itself counts.
+    let mut dialogue = Dialogue::ready(GREETING_PIPELINING);
+    dialogue.session.has_rested();
+    dialogue.begin("s@x", &["a@b"]);
+    dialogue.server("250 ok\r\n250 ok\r\n");
+    dialogue.session.lost();
+    assert!(!dialogue.session.is_unanswered());
+}
+
+#[test]
+fn a_server_is_called_as_the_destination_at_hand_calls_it() {
+    let mut dialogue = Dialogue::ready(GREETING_PIPELINING);
+    dialogue.session.rename_peer("other.example.org");
+    dialogue.begin("s@x", &["a@b"]);
+    dialogue.server("550 no\r\n503 no\r\n503 no\r\n");
+    assert!(dialogue.text(0).starts_with("host other.example.org[192.0.2.1] said"), "{}", dialogue.text(0));
 }
 
 #[test]

@@ -13,14 +13,14 @@ use std::sync::mpsc::SyncSender;
 
 use crossbeam_utils::CachePadded;
 use ringpost_core::anvil::{ClientCounts, ClientNews, PeakReport};
-use ringpost_core::qmgr::{SiteNames, SlotMessage};
+use ringpost_core::qmgr::SlotMessage;
 use ringpost_reactor::PassedStream;
 use ringpost_reactor::ring::{self, Full, Receiver, Sender};
 
 use crate::control::Ask;
 use crate::counters::ShardFigures;
 use crate::shard::Shard;
-use crate::smtp::{self, CarriedConnection};
+use crate::smtp::{self, CarriedConnection, Wanted};
 use crate::{anvil, flush, qmgr, smtpd};
 
 /// Messages that one ring between two shards holds. A hand-over burst larger than this stays on the accepting
@@ -69,12 +69,12 @@ pub enum MeshMessage {
     /// as a level or a count, and says it again.
     Slots(SlotMessage),
     /// smtp, which has a delivery and no connection → a shard that has idle ones: please hand one over. When the ring is
-    /// full the sender opens its own.
+    /// full the sender asks the next, or opens its own.
     ConnectionWanted {
         /// The sender's number for its question.
         ticket: u32,
-        /// The destination.
-        site: Box<SiteNames>,
+        /// The destination, or the server.
+        wanted: Box<Wanted>,
     },
     /// The answer. The receiver owns the connection; when the ring is full the sender says QUIT on it, and who asked
     /// goes on without after a while.
@@ -203,7 +203,9 @@ fn take(shard: &Rc<Shard>, from: usize, message: MeshMessage) {
         MeshMessage::PeaksTold => anvil::shard_done(shard),
         MeshMessage::FlushSite { domain } => flush::site_here(shard, &domain),
         MeshMessage::Slots(message) => qmgr::hear_slots(shard, from, message),
-        MeshMessage::ConnectionWanted { ticket, site } => smtp::connection_wanted(shard, from, ticket, &site),
+        MeshMessage::ConnectionWanted { ticket, wanted } => {
+            smtp::connection_wanted(shard, from, ticket, &wanted);
+        }
         MeshMessage::Connection { ticket, connection } => {
             smtp::connection_answered(shard, ticket, connection.map(|boxed| *boxed));
         }

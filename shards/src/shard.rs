@@ -310,6 +310,7 @@ impl Shard {
             self.log.warning("master", 0, format_args!("stopping with sessions or deliveries unfinished"));
         }
         anvil::log_last_peaks(self).await;
+        smtp::log_last_statistics(self);
         if let Err(error) = self.spool.close().await {
             self.log.warning("qmgr", 0, format_args!("the spool did not close cleanly: {error}"));
         }

@@ -2,20 +2,23 @@
 //!
 //! Receives: deliveries from the queue manager.
 //! Sends:    mail to servers; the result of every recipient back to the queue manager; the delivery lines.
-//! Owns:     the connections, also those that wait for more mail (Postfix's scache); an idle one goes to another shard
-//!           that needs it (`hand_over`).
+//! Owns:     the connections, also those that wait for more mail (Postfix's scache); an idle one goes to another site
+//!           with the same server, or to another shard, that needs it (`hand_over`).
 //! Limits:   `smtp_mx_address_limit` addresses and `smtp_mx_session_limit` sessions a delivery; a connection waits for
 //!           more mail only where mail comes back-to-back, or for `smtp_connection_cache_destinations`; it then
 //!           waits `smtp_connection_cache_time_limit`, is used for `smtp_connection_reuse_time_limit` and
 //!           `smtp_connection_reuse_count_limit` mails; the scheduler bounds connections by bounding deliveries.
-//! On failure: the next server, then a deferral; a kept connection that turns out dead costs only a new one; a server
-//!           of several that was not to be had is passed by for a while.
+//! On failure: the next server, then a deferral; a kept connection that turns out dead costs only a new one (RSET goes
+//!           before the first mail after a wait, in one flight with it, and until a reply to the mail itself nothing
+//!           has been delivered); a server of several that was not to be had is passed by for a while.
 //! Standards: RFC 5321 section 5 (finding servers), section 4.5.3.2 (time limits); RFC 2920.
 
 mod attempt;
 mod connection;
+mod endpoint;
 mod hand_over;
 mod idle;
+mod idle_board;
 mod route;
 mod statistics;
 
@@ -37,20 +40,21 @@ use crate::shard::Shard;
 
 use self::connection::Connection;
 use self::hand_over::Questions;
-use self::idle::{AT_REST, Bucket, Idle, Work};
-use self::statistics::Lookups;
+use self::idle::{Idle, Work};
+use self::idle_board::Bucket;
+use self::statistics::Statistics;
 
 pub use self::connection::CarriedConnection;
-pub use self::hand_over::{connection_answered, connection_wanted};
-pub use self::idle::IdleBoard;
-pub use self::statistics::start_statistics;
+pub use self::hand_over::{Wanted, connection_answered, connection_wanted};
+pub use self::idle_board::IdleBoard;
+pub use self::statistics::{log_last_statistics, start_statistics};
 
 /// The SMTP client of one shard.
 pub struct SmtpTransport {
     client: Rc<ClientSettings>,
     idle: Idle,
     questions: Questions,
-    lookups: Lookups,
+    statistics: Statistics,
     dead_servers: RefCell<DeadServers>,
 }
 
@@ -61,7 +65,7 @@ impl SmtpTransport {
             client: Rc::new(settings.smtp.client.clone()),
             idle: Idle::new(shard, board),
             questions: Questions::default(),
-            lookups: Lookups::default(),
+            statistics: Statistics::default(),
             dead_servers: RefCell::default(),
         }
     }
@@ -85,24 +89,19 @@ async fn serve_site(shard: &Rc<Shard>, mut delivery: Delivery) {
     let limits = &shard.settings.smtp;
     let site = delivery.site;
     let bucket = shard.transport.idle.board().and_then(|_| shard.qmgr.site_names(site));
-    let bucket = bucket.map(|names| Bucket::of(&names.transport, &names.nexthop));
+    let bucket = bucket.map(|names| Bucket::of_site(&names.transport, &names.nexthop));
     let always_kept = !limits.cache_destinations.is_empty() && limits.always_keeps(&shard.qmgr.nexthop(site));
     let mut connection: Option<Connection> = None;
     loop {
-        let mut has_moved = false;
         if connection.is_none() {
-            connection = hand_over::from_other_shard(shard, site, bucket).await;
-            has_moved = connection.is_some();
+            connection = hand_over::of_site(shard, site, bucket).await;
         }
-        match connection {
-            Some(_) => shard.transport.lookups.hits.one(),
-            None => shard.transport.lookups.misses.one(),
-        }
+        shard.transport.statistics.by_site(connection.is_some());
         let end = attempt::deliver(shard, &mut connection, &delivery).await;
         if connection.as_ref().is_some_and(|open| !may_be_reused(shard, open, always_kept)) {
             quit(shard, connection.take());
         }
-        // Where mail is back-to-back over the shards it need not be so here.
+        let has_moved = connection.as_mut().is_some_and(|open| std::mem::take(&mut open.has_moved));
         let keeps = always_kept || delivery.keep_connection || has_moved;
         if let Some(next) = qmgr::delivery_ended(shard, &delivery, end) {
             delivery = next;
@@ -113,7 +112,7 @@ async fn serve_site(shard: &Rc<Shard>, mut delivery: Delivery) {
             return quit(shard, Some(open));
         }
         match wait_for_work(shard, open, site, bucket).await {
-            Some((next, open)) => (delivery, connection) = (next, open),
+            Some((next, open)) => (delivery, connection) = (next, Some(open)),
             None => return,
         }
     }
@@ -127,26 +126,32 @@ fn may_be_reused(shard: &Shard, open: &Connection, always_kept: bool) -> bool {
         && (limits.reuse_count == 0 || open.session.mails_begun() < limits.reuse_count)
 }
 
-/// The next delivery of the site, with the connection if it still lives. None, and the connection is closed or gone to
-/// another shard, when it has waited long enough or the server ended it.
+/// The next delivery of the site, with the connection. None, and the connection is closed or gone to another site or
+/// shard, when it has waited long enough or the server ended it.
 async fn wait_for_work(
     shard: &Rc<Shard>,
     mut open: Connection,
     site: SiteHandle,
     bucket: Option<Bucket>,
-) -> Option<(Delivery, Option<Connection>)> {
+) -> Option<(Delivery, Connection)> {
     let since = shard.handle.now();
-    let (waiting, work) = shard.transport.idle.wait(site, bucket, since);
+    let (waiting, work) = shard.transport.idle.wait(site, bucket, open.endpoint.clone(), since);
     let mut watch = shard.drain.watch();
     let ended = race(open.stream.recv(), shard.handle.sleep(shard.settings.smtp.cache_time));
     let outcome = unless_draining(&mut watch, race(work, ended)).await;
     drop(waiting);
     match outcome {
         Some(First::Left(Ok(Work::Deliver(delivery)))) => {
-            // One that has only just become idle is known to live: if it does not, that costs no more than the probe.
-            let rested = shard.handle.now().since(since) >= AT_REST;
-            let alive = !rested || open.is_alive(shard).await;
-            return Some((delivery, alive.then_some(open)));
+            open.session.has_rested();
+            return Some((delivery, open));
+        }
+        Some(First::Left(Ok(Work::Lend(borrower)))) => {
+            open.session.has_rested();
+            open.has_moved = true;
+            if let Err(open) = borrower.send(open) {
+                quit(shard, Some(open));
+            }
+            return None;
         }
         Some(First::Left(Ok(Work::HandOver { shard: to, ticket }))) => {
             hand_over::hand_over(shard, open, to, ticket).await;

@@ -25,6 +25,8 @@ pub enum Stage<'a> {
     Mail(&'a str),
     /// RCPT with the address between the angle brackets.
     Rcpt(&'a str),
+    /// RSET.
+    Reset,
     /// DATA.
     Data,
     /// The final dot of this message.
@@ -301,8 +303,7 @@ impl Session<'_> {
                 "DATA" => self.data(&mut writer, &mut reader)?,
                 "RSET" => {
                     self.message = Message::default();
-                    writer.write_all(b"250 2.0.0 Ok\r\n")?;
-                    Next::Accepted
+                    self.answer(&mut writer, &mut reader, &Stage::Reset, "250 2.0.0 Ok")?
                 }
                 "NOOP" => {
                     writer.write_all(b"250 2.0.0 Ok\r\n")?;

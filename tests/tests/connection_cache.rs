@@ -1,5 +1,5 @@
-//! Connections to servers are kept, handed from shard to shard, and given up within their limits; a server that is
-//! not to be had is passed by.
+//! Connections to servers are kept, shared by destinations with the same server, handed from shard to shard, and given
+//! up within their limits; a server that is not to be had is passed by.
 
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddrV4;
@@ -110,6 +110,110 @@ fn a_connection_that_died_at_rest_costs_a_new_one_and_no_mail() {
     engine.wait_for_log_count("removed", 6, |line| line.text == "removed");
     assert!(engine.log().iter().all(|line| !line.text.contains("status=deferred")));
     engine.stop();
+}
+
+/// Two domains whose mail goes to the sink's address, under different names of the server.
+fn two_domains(setup: &EngineSetup) -> DnsServer {
+    let ip = *setup.sink_address().ip();
+    let zone = Zone::default()
+        .mx("one.test", &[(10, "mx.one.test")])
+        .mx("two.test", &[(10, "mx.two.test")])
+        .a("mx.one.test", ip)
+        .a("mx.two.test", ip);
+    DnsServer::start(zone)
+}
+
+fn with_domains(setup: EngineSetup, dns: &DnsServer, shards: &str) -> EngineSetup {
+    setup
+        .parameter("relayhost", "")
+        .parameter("ringpost_shards", shards)
+        .parameter("smtp_connection_cache_destinations", "one.test, two.test")
+        .parameter("smtp_tcp_port", &SINK_PORT.to_string())
+        .parameter("ringpost_dns_servers", &dns.address().to_string())
+}
+
+#[test]
+fn destinations_with_the_same_server_share_its_connections() {
+    let setup = setup("same-server");
+    let dns = two_domains(&setup);
+    let setup = with_domains(setup, &dns, "1");
+    let sink = Sink::willing(setup.sink_address());
+    let engine = setup.start();
+    let mut client = engine.client();
+    for (number, domain) in ["one", "two", "two", "one"].into_iter().enumerate() {
+        let recipient = format!("b@{domain}.test");
+        client.message("a@client.test", &[&recipient], &message_content(&format!("m-{number}"), 300));
+        engine.wait_for_log_count("removed", number + 1, |line| line.text == "removed");
+        let line = engine.wait_for_log("the delivery", |line| {
+            let conn_use = if number == 0 { String::new() } else { format!(", conn_use={}", number + 1) };
+            let relay = format!(", relay=mx.{domain}.test[{}]:{SINK_PORT}{conn_use}, ", sink.address().ip());
+            line.text.contains(&relay)
+        });
+        assert!(line.text.contains("status=sent"), "{line:?}");
+    }
+    assert_eq!(sink.connections(), 1);
+    engine.stop();
+    let told: Vec<String> = engine_log(&setup, "statistics: ");
+    assert_eq!(
+        told,
+        [
+            "statistics: domain lookup hits=1 miss=3 success=25%",
+            "statistics: address lookup hits=2 miss=1 success=66%",
+            "statistics: max simultaneous domains=1 addresses=1 connection=1",
+        ]
+    );
+}
+
+/// What scache has told in the log of an engine that has stopped.
+fn engine_log(setup: &EngineSetup, beginning: &str) -> Vec<String> {
+    let log = std::fs::read_to_string(setup.home().join("maillog")).expect("the engine has logged");
+    let of_scache = log.lines().filter(|line| line.contains("/scache["));
+    of_scache.filter_map(|line| line.find(beginning).map(|from| line[from..].to_owned())).collect()
+}
+
+#[test]
+fn a_connection_to_the_same_server_comes_from_another_shard_too() {
+    let setup = setup("same-server-shards");
+    let dns = two_domains(&setup);
+    let setup = with_domains(setup, &dns, "2");
+    let sink = Sink::willing(setup.sink_address());
+    let engine = setup.start();
+    let mut sessions = sessions(&engine);
+    for number in 0..12 {
+        let recipient = ["b@one.test", "b@two.test"][number / 4 % 2];
+        let content = message_content(&format!("m-{number}"), 300);
+        sessions[number % 4].message("a@client.test", &[recipient], &content);
+        engine.wait_for_log_count("removed", number + 1, |line| line.text == "removed");
+        thread::sleep(PAUSE);
+    }
+    assert_eq!(sink.connections(), 1);
+    let figures = stop_for_figures(engine, &setup);
+    assert!(both_shards_delivered(&figures), "{figures}");
+    assert!(figures["connections_handed_over"].as_u64() > Some(0), "{figures}");
+}
+
+#[test]
+fn a_server_that_fails_the_reset_of_an_idle_connection_gets_the_mail_over_a_new_one() {
+    for failure in ["421 4.4.2 idle for too long", "502 5.5.1 what is RSET"] {
+        let setup = setup("reset-fails").parameter("ringpost_shards", "1");
+        let sink = Sink::scripted(setup.sink_address(), move |stage| match stage {
+            Stage::Reset => Answer::say(failure),
+            _ => Answer::Usual,
+        });
+        let engine = setup.start();
+        let mut client = engine.client();
+        for number in 0..3 {
+            let content = message_content(&format!("m-{number}"), 300);
+            client.message("a@client.test", &["b@sink.test"], &content);
+            engine.wait_for_log_count("removed", number + 1, |line| line.text == "removed");
+        }
+        assert_eq!((sink.count(), sink.connections()), (3, 3), "each idle connection is tried, once");
+        let mail = engine.log().into_iter().filter(|line| line.text.contains("status="));
+        assert!(
+            mail.into_iter().all(|line| line.text.contains("status=sent") && !line.text.contains("conn_use"))
+        );
+        engine.stop();
+    }
 }
 
 #[test]

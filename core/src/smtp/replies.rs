@@ -31,12 +31,6 @@ impl Session {
             State::Dot => self.dot_reply(reply),
             State::EmptyDot if reply.code == 421 || reply.class() == 3 => self.refused_whole(reply, DOT),
             State::EmptyDot => self.finish(false),
-            State::Probe if reply.class() == 2 => {
-                self.state = State::Idle;
-                self.reset_first = false;
-                Event::Ready
-            }
-            State::Probe => self.reset_refused(reply),
             State::Idle => self.refused_to_talk(reply, true),
             State::Content | State::Quit | State::Over => unreachable!("handled above or closed"),
         }
@@ -95,10 +89,12 @@ impl Session {
         if reply.code == 421 || !fits(kind, reply.class()) {
             return self.refused_whole(reply, request_text(kind));
         }
-        self.answered += 1;
         let positive = reply.class() < 4;
+        if kind == CommandKind::Reset && !positive {
+            return self.reset_refused(reply);
+        }
+        self.answered += 1;
         match kind {
-            CommandKind::Reset if !positive => return self.reset_refused(reply),
             CommandKind::Reset => {}
             CommandKind::Mail if !positive => {
                 self.mail_refused = true;

@@ -17,7 +17,7 @@ use crate::dsn::Status;
 pub enum Event {
     /// Send what was appended to `out`, then read.
     NeedInput,
-    /// The handshake (or a probe) is done: a mail may begin.
+    /// The handshake is done: a mail may begin.
     Ready,
     /// The server wants the content: send it in wire form with `.` CRLF behind it, and call
     /// [`Session::content_sent`] when the last piece is submitted.
@@ -43,7 +43,6 @@ pub(super) enum State {
     Dot,
     /// Waiting for the reply after a dot without content, for which there is no recipient.
     EmptyDot,
-    Probe,
     Quit,
     Over,
 }
@@ -70,7 +69,6 @@ impl Hello {
 pub struct CarriedSession {
     peer: PeerName,
     offers: ServerOffers,
-    reset_first: bool,
     mails_begun: u32,
 }
 
@@ -90,7 +88,8 @@ pub struct Session {
     pub(super) answered: usize,
     /// Replies that are still to come for anything that was written.
     pub(super) outstanding: usize,
-    /// The server may still hold an unfinished transaction: RSET goes before the next MAIL.
+    /// The server may still hold an unfinished transaction, or the connection has rested: RSET goes before the next
+    /// MAIL.
     pub(super) reset_first: bool,
     pub(super) mail_refused: bool,
     /// Recipients that the server accepted, in the order of RCPT; LMTP answers in that order.
@@ -136,16 +135,32 @@ impl Session {
     /// What another session needs to go on with this connection; `None` if this one is not idle, or a reply that
     /// nobody asked for has begun: such a connection is of no use to anybody.
     pub fn carry(self) -> Option<CarriedSession> {
-        let Session { peer, offers, reset_first, mails_begun, .. } = self;
+        let Session { peer, offers, mails_begun, .. } = self;
         let is_between_mails = self.state == State::Idle && self.outstanding == 0 && !self.reader.is_inside();
-        is_between_mails.then_some(CarriedSession { peer, offers, reset_first, mails_begun })
+        is_between_mails.then_some(CarriedSession { peer, offers, mails_begun })
     }
 
-    /// Goes on where a carried session has stopped: idle, with the same server and the same count of mails.
+    /// Goes on where a carried session has stopped: idle, with the same server and the same count of mails. It counts
+    /// as [rested](Self::has_rested).
     pub fn resume(settings: Rc<ClientSettings>, carried: CarriedSession) -> Session {
-        let CarriedSession { peer, offers, reset_first, mails_begun } = carried;
+        let CarriedSession { peer, offers, mails_begun } = carried;
         let fresh = Session::new(settings, peer);
-        Session { state: State::Idle, outstanding: 0, offers, reset_first, mails_begun, ..fresh }
+        Session { state: State::Idle, outstanding: 0, offers, reset_first: true, mails_begun, ..fresh }
+    }
+
+    /// The connection has waited for this mail, and the server may be gone or want no more: RSET goes before the next
+    /// MAIL, with `smtp_rset_timeout` for its answer. It leaves in one flight with MAIL where the server takes
+    /// PIPELINING, so it costs no round trip; see [`is_unanswered`](Self::is_unanswered) for a server that fails it.
+    pub fn has_rested(&mut self) {
+        self.reset_first = true;
+    }
+
+    /// The server is known by this name now: another destination, whose MX record names it so, uses the connection.
+    pub fn rename_peer(&mut self, host: &str) {
+        if self.peer.host != host {
+            host.clone_into(&mut self.peer.host);
+            self.peer_text = self.peer.name_and_address();
+        }
     }
 
     /// The server.
@@ -168,10 +183,12 @@ impl Session {
         self.state == State::Idle
     }
 
-    /// True if the server has answered nothing to the present mail: when a kept connection breaks like
-    /// this, the mail may be tried at once on a fresh one.
+    /// True if the server has answered nothing to the present mail, a RSET before it aside: when a kept connection
+    /// breaks like this, the mail may be tried at once on a fresh one, for not a byte of its content has left. 421 is
+    /// no answer to the mail either: so servers end a connection that has carried enough.
     pub fn is_unanswered(&self) -> bool {
-        self.answered == 0
+        let resets = usize::from(self.commands.kind(0) == Some(CommandKind::Reset));
+        self.answered <= resets
     }
 
     /// How many recipients the present or last mail has.
@@ -213,7 +230,6 @@ impl Session {
             },
             State::Content => timeouts.data_transfer,
             State::Dot | State::EmptyDot => timeouts.data_done,
-            State::Probe => timeouts.rset,
             State::Idle | State::Quit | State::Over => timeouts.quit,
         }
     }
@@ -286,18 +302,6 @@ impl Session {
         self.state = State::Commands;
         self.send_more(out);
         Event::NeedInput
-    }
-
-    /// Asks a kept connection whether it still lives (RSET, `smtp_rset_timeout`): `Ready` follows, or
-    /// `Broken`, which only means that a fresh connection is needed.
-    ///
-    /// # Panics
-    /// When the session is not idle.
-    pub fn probe(&mut self, out: &mut Vec<u8>) {
-        assert!(self.state == State::Idle, "only an idle connection is probed");
-        out.extend_from_slice(b"RSET\r\n");
-        self.outstanding += 1;
-        self.state = State::Probe;
     }
 
     /// Says that the content and its dot are on their way; the reply after the dot is due now. Call it

@@ -106,7 +106,6 @@ impl Session {
             State::Content => String::from("sending message body"),
             State::Dot => String::from("sending end of data -- message may be sent more than once"),
             State::EmptyDot => String::from("sending end of data"),
-            State::Probe => String::from("sending RSET"),
             State::Idle => String::from("waiting for the next message"),
             State::Quit | State::Over => String::from("sending QUIT"),
         }

@@ -70,10 +70,6 @@ impl Dialogue {
         self.session.quit(&mut self.out)
     }
 
-    pub fn probe(&mut self) {
-        self.session.probe(&mut self.out);
-    }
-
     pub fn kinds(&self) -> Vec<ResultKind> {
         self.session.results().map(|result| result.kind).collect()
     }

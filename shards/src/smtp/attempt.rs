@@ -1,6 +1,7 @@
 //! attempt: one delivery, over as many servers as it takes and may take.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use ringpost_core::dsn::{Action, Class, Status};
 use ringpost_core::envelope::{EnvelopeFields, Reason};
@@ -14,10 +15,12 @@ use crate::message::ActiveMessage;
 use crate::qmgr::DeliveryEnd;
 use crate::shard::Shard;
 use crate::smtp::connection::{Connection, MailEnd, mail_recipients};
-use crate::smtp::route;
+use crate::smtp::endpoint::ServerEndpoint;
+use crate::smtp::hand_over;
+use crate::smtp::route::{self, Server};
 use crate::trace;
 
-/// Delivers over the kept connection, else over fresh ones to the site's servers in order. Leaves in `connection`
+/// Delivers over the kept connection, else over others to the site's servers in order. Leaves in `connection`
 /// what can carry another mail.
 pub async fn deliver(
     shard: &Rc<Shard>,
@@ -30,12 +33,20 @@ pub async fn deliver(
         match attempt.mail(&mut kept).await {
             Ok(true) => *connection = Some(kept),
             Ok(false) => {}
-            Err(Unanswered) => return attempt.over_fresh_connections(connection).await,
+            Err(Unanswered) => return attempt.over_servers(connection, Reuse::No).await,
         }
         attempt.give_up_open();
         return attempt.end;
     }
-    attempt.over_fresh_connections(connection).await
+    attempt.over_servers(connection, Reuse::Yes).await
+}
+
+/// Whether connections that other sites keep are looked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reuse {
+    Yes,
+    /// One has failed: others of the same server have probably died with it.
+    No,
 }
 
 /// A kept connection turned out to be dead before the server answered anything to this mail.
@@ -110,7 +121,8 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    async fn over_fresh_connections(mut self, connection: &mut Option<Connection>) -> DeliveryEnd {
+    /// Tries the site's servers in order, each over a connection that another site keeps, else over a fresh one.
+    async fn over_servers(mut self, connection: &mut Option<Connection>, reuse: Reuse) -> DeliveryEnd {
         let nexthop = self.shard.qmgr.nexthop(self.site);
         let mut servers = match route::servers(self.shard, &nexthop).await {
             Ok(servers) => servers,
@@ -122,6 +134,8 @@ impl<'a> Attempt<'a> {
         let dead_servers = &self.shard.transport.dead_servers;
         let now_ms = || self.shard.handle.now().as_nanos() / 1_000_000;
         let living = dead_servers.borrow_mut().put_last(&mut servers, |server| server.address, now_ms());
+        let transport = self.shard.qmgr.site_names(self.site).map(|names| names.transport);
+        let transport = transport.expect("a site in delivery is not forgotten");
         let mut sessions = 0;
         for (place, server) in servers.iter().enumerate() {
             // A dead server is only tried when no living one was to be had.
@@ -129,7 +143,12 @@ impl<'a> Attempt<'a> {
             if self.open.is_empty() || is_vain || sessions >= self.shard.settings.smtp.mx_session_limit {
                 break;
             }
-            match Connection::open(self.shard, server).await {
+            let endpoint = Arc::new(ServerEndpoint::of(&self.shard.settings, &transport, server));
+            if reuse == Reuse::Yes && self.over_kept(&endpoint, server, connection).await {
+                sessions += 1;
+                continue;
+            }
+            match Connection::open(self.shard, server, endpoint).await {
                 Err(failure) => {
                     if failure.reply.is_none() && servers.len() > 1 {
                         dead_servers.borrow_mut().failed(server.address, now_ms());
@@ -155,6 +174,27 @@ impl<'a> Attempt<'a> {
         }
         self.give_up_open();
         self.end
+    }
+
+    /// Uses a connection to this server that another site keeps. False: there is none, or it has turned out to be dead.
+    async fn over_kept(
+        &mut self,
+        endpoint: &Arc<ServerEndpoint>,
+        server: &Server,
+        connection: &mut Option<Connection>,
+    ) -> bool {
+        let found = hand_over::to_server(self.shard, endpoint).await;
+        self.shard.transport.statistics.by_server(found.is_some());
+        let Some(mut kept) = found else { return false };
+        kept.session.rename_peer(&server.host);
+        self.shard.counters.connections_reused.one();
+        self.connected_us = self.shard.handle.wall().as_micros();
+        match self.mail(&mut kept).await {
+            Ok(true) => super::quit(self.shard, connection.replace(kept)),
+            Ok(false) => {}
+            Err(Unanswered) => return false,
+        }
+        true
     }
 
     /// One mail to all open recipients. True when the connection can carry another.

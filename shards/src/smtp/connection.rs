@@ -1,6 +1,7 @@
 //! connection: one connection to a server, driven by `ringpost_core::smtp`'s session.
 
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,6 +15,7 @@ use smallvec::SmallVec;
 use crate::message::Content;
 use crate::race::{First, race};
 use crate::shard::Shard;
+use crate::smtp::endpoint::ServerEndpoint;
 use crate::smtp::route::Server;
 
 /// The end of a mail's content.
@@ -33,6 +35,11 @@ pub struct Connection {
     pub opened_at: Moment,
     /// The server ended it or said something unasked: no QUIT.
     pub spoiled: bool,
+    /// Another site or shard has kept it until now: there is back-to-back mail for its server, which this site's
+    /// mail alone need not show.
+    pub has_moved: bool,
+    /// Its far end, by which other sites find it.
+    pub endpoint: Arc<ServerEndpoint>,
     out: Vec<u8>,
 }
 
@@ -43,6 +50,7 @@ pub struct CarriedConnection {
     session: CarriedSession,
     number: u32,
     opened_at: Moment,
+    endpoint: Arc<ServerEndpoint>,
 }
 
 /// How one mail on one connection ended.
@@ -57,7 +65,11 @@ pub enum MailEnd {
 
 impl Connection {
     /// Connects and shakes hands. On failure every recipient shares the reason.
-    pub async fn open(shard: &Shard, server: &Server) -> Result<Connection, Failure> {
+    pub async fn open(
+        shard: &Shard,
+        server: &Server,
+        endpoint: Arc<ServerEndpoint>,
+    ) -> Result<Connection, Failure> {
         let peer = PeerName {
             host: server.host.clone(),
             address: server.address.ip().to_string(),
@@ -65,7 +77,7 @@ impl Connection {
         };
         let client = shard.transport.client.clone();
         let options = ConnectOptions {
-            bind: shard.settings.smtp.bind_address(server.address),
+            bind: endpoint.bind(),
             timeout: Duration::from_secs(u64::from(client.timeouts.connect)),
             ..ConnectOptions::default()
         };
@@ -81,6 +93,8 @@ impl Connection {
             number: shard.next_session_number(),
             opened_at: shard.handle.now(),
             spoiled: false,
+            has_moved: false,
+            endpoint,
             out: Vec::new(),
         };
         let event = connection.drive(shard, Event::NeedInput).await;
@@ -96,15 +110,15 @@ impl Connection {
 
     /// Takes an idle connection off this shard; `None` if it is of no more use, then it is closed.
     pub async fn carry(self) -> Option<Box<CarriedConnection>> {
-        let Connection { stream, session, number, opened_at, spoiled, out: _ } = self;
+        let Connection { stream, session, number, opened_at, spoiled, endpoint, .. } = self;
         stream.rest().await;
         let session = session.carry().filter(|_| !spoiled)?;
-        Some(Box::new(CarriedConnection { stream: stream.pass(), session, number, opened_at }))
+        Some(Box::new(CarriedConnection { stream: stream.pass(), session, number, opened_at, endpoint }))
     }
 
     /// Takes up a connection of another shard. It counts on where it was.
     pub fn adopt(shard: &Shard, carried: CarriedConnection) -> Connection {
-        let CarriedConnection { stream, session, number, opened_at } = carried;
+        let CarriedConnection { stream, session, number, opened_at, endpoint } = carried;
         Connection {
             stream: shard.handle.adopt(stream),
             session: Session::resume(shard.transport.client.clone(), session),
@@ -112,16 +126,10 @@ impl Connection {
             // All shards read the same clock.
             opened_at,
             spoiled: false,
+            has_moved: true,
+            endpoint,
             out: Vec::new(),
         }
-    }
-
-    /// Whether the server still answers, asked with RSET. If it does not, the connection is of no more use.
-    pub async fn is_alive(&mut self, shard: &Shard) -> bool {
-        self.session.probe(&mut self.out);
-        let alive = self.drive(shard, Event::NeedInput).await == Event::Ready;
-        self.spoiled |= !alive;
-        alive
     }
 
     /// Sends one mail; its results are in the session.

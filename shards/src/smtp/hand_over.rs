@@ -1,11 +1,11 @@
-//! hand_over: an idle connection goes to the shard that needs it.
+//! hand_over: an idle connection goes to the delivery that needs it, on this shard or another.
 //!
-//! Who is about to open a connection looks at the [board](super::idle::IdleBoard) first, which costs a load for each
-//! other shard; a shard that shows an idle connection in the site's bucket is asked for it. So there is a question
-//! at most for each connection that would otherwise be opened, none for a delivery on a connection at hand, and
-//! nothing at all in an engine with one shard. Only what is [at rest](super::idle::AT_REST) is handed over: mail that
-//! keeps both shards busy leaves each its own connections. The window is not touched, because an idle connection holds
-//! no slot, and who asks has one.
+//! Who is about to open a connection looks at the [board](super::idle_board::IdleBoard) first, which costs a load for
+//! each other shard, once for the destination and once for each server; the shards that show an idle connection in the
+//! bucket are asked for it, one after the other. So there are questions at most for each connection that would
+//! otherwise be opened, none for a delivery on a connection at hand, and none at all in an engine with one shard. Only
+//! what is [at rest](super::idle::AT_REST) goes to another shard: mail that keeps both shards busy leaves each its own
+//! connections. The window is not touched, because an idle connection holds no slot, and who asks has one.
 //!
 //! Receives: questions and answers of other shards, from `mesh`.
 //! Sends:    the same; whole connections with what their session has learned, boxed.
@@ -15,20 +15,32 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hashbrown::HashMap;
 use ringpost_core::qmgr::{SiteHandle, SiteNames};
-use ringpost_reactor::local::{OneshotSender, oneshot};
+use ringpost_reactor::local::{OneshotReceiver, OneshotSender, oneshot};
 
 use super::connection::{CarriedConnection, Connection};
-use super::idle::Bucket;
+use super::endpoint::ServerEndpoint;
+use super::idle_board::Bucket;
 use super::quit;
 use crate::mesh::MeshMessage;
 use crate::shard::Shard;
 
-/// How long an answer is waited for: many turns of a busy shard, and no more than a connection to a distant server takes.
+/// How long answers are waited for, those of all shards together: many turns of a busy shard, and no more than a
+/// connection to a distant server takes.
 const ANSWER_WAIT: Duration = Duration::from_millis(100);
+
+/// What a connection is wanted for.
+#[derive(Clone)]
+pub enum Wanted {
+    /// Mail for this destination.
+    Site(SiteNames),
+    /// Mail that goes to this server.
+    Endpoint(Arc<ServerEndpoint>),
+}
 
 /// The questions of one shard.
 #[derive(Default)]
@@ -37,35 +49,82 @@ pub struct Questions {
     open: RefCell<HashMap<u32, OneshotSender<CarriedConnection>, foldhash::fast::RandomState>>,
 }
 
-/// A connection of the site that another shard has to spare, and that still lives.
-pub async fn from_other_shard(
+/// A question that waits for its answer, until it is dropped.
+struct Question<'a> {
+    questions: &'a Questions,
+    ticket: u32,
+}
+
+impl Questions {
+    fn ask(&self) -> (Question<'_>, OneshotReceiver<CarriedConnection>) {
+        let ticket = self.last.get().wrapping_add(1);
+        self.last.set(ticket);
+        let (sender, answer) = oneshot();
+        self.open.borrow_mut().insert(ticket, sender);
+        (Question { questions: self, ticket }, answer)
+    }
+}
+
+impl Drop for Question<'_> {
+    fn drop(&mut self) {
+        self.questions.open.borrow_mut().remove(&self.ticket);
+    }
+}
+
+/// A connection of the site that another shard has to spare. It has rested.
+pub async fn of_site(shard: &Rc<Shard>, site: SiteHandle, bucket: Option<Bucket>) -> Option<Connection> {
+    from_others(shard, bucket?, || shard.qmgr.site_names(site).map(Wanted::Site)).await
+}
+
+/// A connection to this server that another site, here or on another shard, has to spare. It has rested.
+pub async fn to_server(shard: &Rc<Shard>, endpoint: &Arc<ServerEndpoint>) -> Option<Connection> {
+    if let Some(lent) = shard.transport.idle.borrow(endpoint)
+        && let Ok(connection) = lent.await
+    {
+        return Some(connection);
+    }
+    let bucket = Bucket::of_endpoint(endpoint);
+    from_others(shard, bucket, || Some(Wanted::Endpoint(Arc::clone(endpoint)))).await
+}
+
+async fn from_others(
     shard: &Rc<Shard>,
-    site: SiteHandle,
-    bucket: Option<Bucket>,
+    bucket: Bucket,
+    wanted: impl FnOnce() -> Option<Wanted>,
 ) -> Option<Connection> {
-    let other = shard.transport.idle.board()?.find(shard.index, bucket?)?;
-    let site = Box::new(shard.qmgr.site_names(site)?);
-    let questions = &shard.transport.questions;
-    let ticket = questions.last.get().wrapping_add(1);
-    questions.last.set(ticket);
-    let (sender, answer) = oneshot();
-    questions.open.borrow_mut().insert(ticket, sender);
-    let question = MeshMessage::ConnectionWanted { ticket, site };
-    let asked = shard.mesh.borrow_mut().try_send(other, question);
-    let answer = match asked {
-        Ok(()) => shard.handle.timeout(ANSWER_WAIT, answer).await.ok(),
-        Err(_) => None,
+    let mut others = shard.transport.idle.board()?.others(shard.index, bucket).peekable();
+    others.peek()?;
+    let wanted = wanted()?;
+    let ask_all = async {
+        for other in others {
+            if let Some(connection) = ask(shard, other, &wanted).await {
+                return Some(connection);
+            }
+        }
+        None
     };
-    questions.open.borrow_mut().remove(&ticket);
-    let mut connection = Connection::adopt(shard, answer?.ok()?);
-    connection.is_alive(shard).await.then_some(connection)
+    shard.handle.timeout(ANSWER_WAIT, ask_all).await.ok().flatten()
+}
+
+async fn ask(shard: &Rc<Shard>, other: usize, wanted: &Wanted) -> Option<Connection> {
+    let (question, answer) = shard.transport.questions.ask();
+    let message = MeshMessage::ConnectionWanted { ticket: question.ticket, wanted: Box::new(wanted.clone()) };
+    shard.mesh.borrow_mut().try_send(other, message).ok()?;
+    let carried = answer.await.ok()?;
+    Some(Connection::adopt(shard, carried))
 }
 
 /// Another shard asks for a connection.
-pub fn connection_wanted(shard: &Rc<Shard>, from: usize, ticket: u32, site: &SiteNames) {
-    let is_wanted = |known| shard.qmgr.is_site(known, site);
-    let now = shard.handle.now();
-    if shard.drain.begun() || !shard.transport.idle.hand_over(is_wanted, now, from, ticket) {
+pub fn connection_wanted(shard: &Rc<Shard>, from: usize, ticket: u32, wanted: &Wanted) {
+    let (idle, now) = (&shard.transport.idle, shard.handle.now());
+    let goes = !shard.drain.begun()
+        && match wanted {
+            Wanted::Site(names) => {
+                idle.hand_over_of(|known| shard.qmgr.is_site(known, names), now, from, ticket)
+            }
+            Wanted::Endpoint(endpoint) => idle.hand_over_to(endpoint, now, from, ticket),
+        };
+    if !goes {
         answer(shard, from, ticket, None);
     }
 }
