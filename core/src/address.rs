@@ -252,6 +252,22 @@ pub(crate) fn quote_where_needed(local: Cow<'_, str>) -> Cow<'_, str> {
     Cow::Owned(quoted)
 }
 
+/// A local part without the quotes that it needs in an address.
+pub(crate) fn unquoted(local: &str) -> Cow<'_, str> {
+    let Some(inside) = local.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) else {
+        return Cow::Borrowed(local);
+    };
+    if !inside.contains('\\') {
+        return Cow::Borrowed(inside);
+    }
+    let mut plain = String::with_capacity(inside.len());
+    let mut characters = inside.chars();
+    while let Some(c) = characters.next() {
+        plain.extend(if c == '\\' { characters.next() } else { Some(c) });
+    }
+    Cow::Owned(plain)
+}
+
 /// Checks a domain or an address literal; returns it without a trailing dot.
 fn check_domain(domain: &str, strict: bool) -> Result<&str, AddressError> {
     if let Some(literal) = domain.strip_prefix('[') {
@@ -280,6 +296,13 @@ fn check_domain(domain: &str, strict: bool) -> Result<&str, AddressError> {
         return Err(AddressError::Syntax);
     }
     Ok(name)
+}
+
+/// Whether mail can be sent to `name` as it stands: an address literal in brackets, or a domain that is not a bare network
+/// address. No trailing dot.
+pub(crate) fn is_mail_domain(name: &str) -> bool {
+    let named = name.starts_with('[') || name.bytes().any(|byte| !byte.is_ascii_digit() && byte != b'.');
+    named && !name.ends_with('.') && is_domain(name)
 }
 
 /// Whether `name` can stand for a host: a domain or an address literal in brackets.

@@ -16,6 +16,8 @@ pub struct DomainList {
     /// Lower-case pattern → its rank and meaning; only the first of equal patterns counts.
     patterns: HashMap<Box<[u8]>, (u32, bool), foldhash::fast::RandomState>,
     parent_matches_subdomains: bool,
+    /// Neither patterns nor tables know of sub-domains.
+    whole_names: bool,
     /// Tables in order, with their ranks among the patterns.
     tables: Vec<ListTable>,
     elements: u32,
@@ -70,6 +72,13 @@ impl DomainList {
         Ok(list)
     }
 
+    /// The same list, of whole names: `.example.com` is no pattern, and tables are asked for the domain only. Postfix reads
+    /// the domains that it takes mail for in this way (`mydestination`, but not `relay_domains`).
+    #[must_use]
+    pub fn of_whole_names(self) -> Self {
+        Self { whole_names: true, ..self }
+    }
+
     /// Whether `domain` (without a trailing dot, ASCII or UTF-8) belongs, tables asked too, in the order of the list.
     ///
     /// # Errors
@@ -98,7 +107,7 @@ impl DomainList {
             if tables.lookup(table.id, key).await?.is_some() {
                 return Ok(true);
             }
-            if table.is_pattern || key.starts_with('[') {
+            if table.is_pattern || self.whole_names || key.starts_with('[') {
                 return Ok(false);
             }
             match key.get(1..).and_then(|rest| rest.find('.')) {
@@ -129,6 +138,9 @@ impl DomainList {
             &lower[..domain.len()]
         };
         let mut best = self.patterns.get(domain).copied();
+        if self.whole_names {
+            return best;
+        }
         for dot in memchr::memchr_iter(b'.', domain).filter(|_| domain.first() != Some(&b'[')) {
             let parent = if self.parent_matches_subdomains { &domain[dot + 1..] } else { &domain[dot..] };
             let dotted = self.patterns.get(&domain[dot..]).copied();
@@ -236,6 +248,19 @@ mod tests {
         assert!(!first.contains(b"secret.example.com") && !first.contains(b"x.secret.example.com"));
         assert!(first.contains(b"open.example.com"));
         assert!(list("example.com !secret.example.com", true).contains(b"secret.example.com"));
+    }
+
+    #[test]
+    fn a_list_of_whole_names_knows_no_subdomains() {
+        let mut tables = MemoryTables::default();
+        tables.put(TableId(7), ".example.com", "x");
+        tables.put(TableId(7), "example.com", "x");
+        let text = "hash:/etc/domains .other.example";
+        let list = DomainList::parse_with_tables(text, true, &|_| Err(String::new()), &|_| Ok(TableId(7)));
+        let list = list.unwrap().of_whole_names();
+        let matches = |domain| at_once(list.matches(&tables, domain)).unwrap().unwrap();
+        assert!(matches("example.com"));
+        assert!(!matches("www.example.com") && !matches("www.other.example"));
     }
 
     #[test]

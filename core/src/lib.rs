@@ -24,6 +24,7 @@ pub mod qmgr;
 pub mod queue_id;
 pub mod reply;
 pub mod resolve;
+pub mod rewrite;
 pub mod smtp;
 pub mod smtpd;
 pub mod verp;

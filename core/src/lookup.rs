@@ -41,11 +41,19 @@ pub trait Tables {
     /// What `table` holds for `key`. Folding of case is the table's own business, as is the substitution of `$1`; partial
     /// keys are the caller's ([`crate::maps`]).
     fn lookup(&self, table: TableId, key: &str) -> impl Future<Output = Found>;
+
+    /// Hears what those who look up decide, and by which parameter. The tables of an engine do not listen, and there it
+    /// costs nothing; `ringpost explain` prints it between the lookups that it saw.
+    fn note(&self, _parameter: &str, _decision: fmt::Arguments<'_>) {}
 }
 
 impl<T: Tables> Tables for &T {
     fn lookup(&self, table: TableId, key: &str) -> impl Future<Output = Found> {
         (**self).lookup(table, key)
+    }
+
+    fn note(&self, parameter: &str, decision: fmt::Arguments<'_>) {
+        (**self).note(parameter, decision);
     }
 }
 

@@ -12,6 +12,7 @@
 //! Standards: Postfix's qmgr(8); RFC 5321 section 4.5.4.1.
 
 mod ending;
+pub mod routing;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -24,7 +25,6 @@ use ringpost_core::qmgr::{
     Action, Custody, Delivery, DeliveryReport, MessageId as QueuedId, MessageState, QmgrSettings, Refilled,
     Resolved, Scheduler, ShardPlace, SiteHandle, SiteNames, SlotMessage,
 };
-use ringpost_core::resolve::Destination;
 use ringpost_reactor::local::Notify;
 use ringpost_spool::{LoadError, MessageId, SpoolEvent, SpoolState};
 use smallvec::SmallVec;
@@ -35,6 +35,7 @@ use crate::shard::Shard;
 use crate::{bounce, smtp};
 
 use self::ending::AttemptEnd;
+use self::routing::Destination;
 
 pub mod operator;
 
@@ -385,10 +386,10 @@ fn read_recipients(shard: &Rc<Shard>, message: &ActiveMessage, recipients_max: u
             continue;
         }
         unread.count -= 1;
-        match shard.settings.resolve.destination(recipient.address) {
+        match routing::destination(shard, message.envelope.sender(), recipient.address) {
             Destination::Site { transport, nexthop } => {
-                let name = shard.settings.site_name(transport, nexthop, recipient.address);
-                plan.push((shard.qmgr.scheduler.borrow_mut().site(transport, &name), index));
+                let name = shard.settings.site_name(&transport, &nexthop, recipient.address);
+                plan.push((shard.qmgr.scheduler.borrow_mut().site(&transport, &name), index));
             }
             Destination::Unavailable if bounce::ends_here(shard, recipient.address) => {
                 bounce::discard(shard, message, index, recipient.address);

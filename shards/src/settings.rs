@@ -3,6 +3,7 @@
 
 mod notices;
 mod queue;
+mod resolve;
 
 use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
@@ -19,6 +20,7 @@ use ringpost_core::control::UserList;
 use ringpost_core::dns::AddressPreference;
 use ringpost_core::domain_list::DomainList;
 use ringpost_core::envelope::RECIPIENTS_MAX;
+use ringpost_core::lookup::{Tables, at_once};
 use ringpost_core::network_list::NetworkList;
 use ringpost_core::qmgr::{QmgrSettings, TransportSettings};
 use ringpost_core::reply::Reply;
@@ -34,6 +36,7 @@ use crate::failure::{EX_CANTCREAT, EX_TEMPFAIL, Failure};
 
 pub use self::notices::NoticeSettings;
 pub use self::queue::QueueSettings;
+pub use self::resolve::{Agent, Agents};
 
 /// Entries of a shard's submission queue: more operations than this in one turn are submitted in two goes.
 const RING_ENTRIES: u32 = 1024;
@@ -95,9 +98,15 @@ impl SmtpdService {
     }
 
     /// The verdict on the recipient that the session asks about.
-    pub fn recipient_verdict(&self, resolve: &ResolveSettings, session: &Session) -> Option<Reply> {
+    pub fn recipient_verdict(
+        &self,
+        resolve: &ResolveSettings,
+        tables: &impl Tables,
+        session: &Session,
+    ) -> Option<Reply> {
         let recipient = &session.last_recipient().address;
-        let ours = recipient.domain().is_none_or(|domain| resolve.is_our_destination(domain));
+        // What cannot be said now is not ours.
+        let ours = at_once(resolve.is_authorised_recipient(tables, recipient.as_str())) == Some(Ok(true));
         self.access
             .at_recipient(&AccessFacts { destination_is_ours: ours, ..self.facts(session, Some(recipient)) })
     }
@@ -206,6 +215,8 @@ pub struct Settings {
     pub qmgr: QmgrSettings,
     /// Routes.
     pub resolve: ResolveSettings,
+    /// Who delivers by which transport.
+    pub agents: Agents,
     /// Name servers.
     pub dns_servers: Vec<SocketAddr>,
     /// `queue_directory`.
@@ -281,7 +292,8 @@ impl Settings {
             services,
             smtp: smtp(config)?,
             qmgr: qmgr(config, shards),
-            resolve: resolve(&view),
+            resolve: resolve::resolve(&view),
+            agents: Agents::of(config),
             dns_servers: dns_servers(&view)?,
             queue_directory,
             maillog_file: if maillog_file.is_empty() { "/dev/stdout".into() } else { maillog_file.into() },
@@ -501,31 +513,6 @@ fn users(view: &View<'_>, name: Name<types::List>) -> Result<UserList, Failure> 
 
 fn clamped(number: u64) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
-}
-
-fn resolve(view: &View<'_>) -> ResolveSettings {
-    let (default_transport, default_nexthop) = transport_and_nexthop(&view.text(names::DEFAULT_TRANSPORT));
-    let (relay_transport, relay_nexthop) = transport_and_nexthop(&view.text(names::RELAY_TRANSPORT));
-    let relayhost = view.text(names::RELAYHOST);
-    ResolveSettings {
-        default_transport,
-        default_nexthop,
-        relay_transport,
-        relay_nexthop,
-        relayhost: (!relayhost.is_empty()).then_some(relayhost),
-        my_destination: view.domains(names::MYDESTINATION),
-        relay_domains: view.domains(names::RELAY_DOMAINS),
-    }
-}
-
-/// `transport:nexthop`, either part may be missing.
-fn transport_and_nexthop(text: &str) -> (String, Option<String>) {
-    match text.split_once(':') {
-        Some((transport, nexthop)) => {
-            (transport.to_owned(), (!nexthop.is_empty()).then(|| nexthop.to_owned()))
-        }
-        None => (text.to_owned(), None),
-    }
 }
 
 fn dns_servers(view: &View<'_>) -> Result<Vec<SocketAddr>, Failure> {

@@ -253,7 +253,8 @@ impl<'a> Server<'a> {
             self.session.answer(Answer::Exceeded(exceeded), &mut self.replies);
             return;
         }
-        if let Some(reply) = self.service.recipient_verdict(&self.shard.settings.resolve, &self.session) {
+        let resolve = &self.shard.settings.resolve;
+        if let Some(reply) = self.service.recipient_verdict(resolve, &self.shard.tables, &self.session) {
             self.session.answer(Answer::Refuse(reply), &mut self.replies);
             return;
         }

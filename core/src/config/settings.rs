@@ -307,14 +307,36 @@ impl<'a> View<'a> {
     }
 
     /// A list of domains; whether a bare domain stands for its sub-domains is as `parent_domain_matches_subdomains`
-    /// says of this parameter.
+    /// says of this parameter. Empty for a parameter that is not honoured.
     pub fn domains(&self, name: Name<types::Domains>) -> DomainList {
+        if !is_honoured(name.as_str()) {
+            return DomainList::default();
+        }
         sound(self.parse_domains(name.as_str(), &self.value(name.as_str())))
     }
 
-    /// A list of lookup tables.
+    /// A list of lookup tables; empty for a parameter that is not honoured, whose tables nobody opens.
     pub fn maps(&self, name: Name<types::Maps>) -> Maps {
+        if !is_honoured(name.as_str()) {
+            return Maps::default();
+        }
         sound(self.parse_maps(&self.value(name.as_str())))
+    }
+
+    /// Whether a bare domain also stands for its sub-domains in this parameter (`parent_domain_matches_subdomains`).
+    pub fn parents_match_subdomains(&self, name: &str) -> bool {
+        self.list(names::PARENT_DOMAIN_MATCHES_SUBDOMAINS).iter().any(|listed| listed == name)
+    }
+
+    /// The addresses at which mail reaches this system: those of `inet_interfaces`, and of `proxy_interfaces`.
+    pub fn own_addresses(&self) -> Vec<IpAddr> {
+        let interfaces = self.value(names::INET_INTERFACES.as_str());
+        let used = |address: &IpAddr| self.listens_at(&interfaces, *address);
+        let mut own: Vec<IpAddr> = self.host().interfaces.iter().map(|interface| interface.address).collect();
+        own.retain(used);
+        let proxies = self.list(names::PROXY_INTERFACES);
+        own.extend(proxies.iter().filter_map(|name| self.host().resolve(name)).flatten());
+        own
     }
 
     /// `default_database_type`: of a table without a type.
@@ -495,8 +517,8 @@ impl<'a> View<'a> {
                 }
             }
             // A list that nobody reads may name what nobody knows.
-            Kind::Maps if matches!(parameter.class, Class::Honoured(_)) => drop(self.parse_maps(&text)?),
-            Kind::Maps => {}
+            Kind::Maps | Kind::Domains if !matches!(parameter.class, Class::Honoured(_)) => {}
+            Kind::Maps => drop(self.parse_maps(&text)?),
             Kind::Networks => drop(self.parse_networks(name, &text)?),
             Kind::Domains => drop(self.parse_domains(name, &text)?),
         }
@@ -576,20 +598,25 @@ impl<'a> View<'a> {
     fn default_networks(&self) -> String {
         let style = self.expanded_without("mynetworks_style", "mynetworks");
         let interfaces = self.expanded_without("inet_interfaces", "mynetworks");
-        let listed: Vec<IpAddr> = split_list(&interfaces)
-            .into_iter()
-            .filter_map(|name| self.config.host.resolve(name))
-            .flatten()
-            .collect();
-        self.config.host.networks(&style, |address| {
-            let used = match interfaces.as_str() {
-                "all" => true,
-                "loopback-only" => address.is_loopback(),
-                _ => listed.contains(&address),
-            };
-            used && self.uses_protocol(address)
-        })
+        self.config.host.networks(&style, |address| self.listens_at(&interfaces, address))
     }
+
+    /// Whether a value of `inet_interfaces` names this address, and `inet_protocols` admits it.
+    fn listens_at(&self, interfaces: &str, address: IpAddr) -> bool {
+        let named = match interfaces {
+            "all" => true,
+            "loopback-only" => address.is_loopback(),
+            _ => split_list(interfaces)
+                .into_iter()
+                .filter_map(|name| self.config.host.resolve(name))
+                .any(|known| known.contains(&address)),
+        };
+        named && self.uses_protocol(address)
+    }
+}
+
+fn is_honoured(name: &str) -> bool {
+    parameters::find(name).is_some_and(|parameter| matches!(parameter.class, Class::Honoured(_)))
 }
 
 /// Every value has been parsed once when the configuration was loaded.

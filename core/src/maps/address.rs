@@ -1,6 +1,9 @@
 //! Addresses as keys: which parts of `user+ext@domain` are looked up, in which order.
 
+use std::borrow::Cow;
+
 use super::{Key, Maps};
+use crate::address::{quote_where_needed, unquoted};
 use crate::domain_list::DomainList;
 use crate::lookup::{LookupTrouble, Tables};
 
@@ -106,7 +109,7 @@ pub struct AddressLookup<'a> {
 }
 
 impl AddressLookup<'_> {
-    /// The value for `address` in internal form (`local@domain`, unquoted; the whole text is one key first).
+    /// The value for `address`. A local part that needs quotes is asked for with them first, then without.
     ///
     /// # Errors
     /// A table could not be asked.
@@ -122,32 +125,28 @@ impl AddressLookup<'_> {
             Some((local, domain)) => (local, Some(domain)),
             None => (address, None),
         };
+        let local = &*unquoted(local);
         let extension_at = self.names.extension_at(local);
         let bare = extension_at.map(|at| &local[..at]);
         let extension = extension_at.map(|at| &local[at..]);
-        if let Some(found) = self.at(tables, address, Key::Whole, None).await? {
+        if let Some(found) = self.at_local(tables, (local, domain), Key::Whole, None).await? {
             return Ok(Some(found));
         }
-        let Some(domain) = domain else {
-            return match bare {
-                Some(bare) => self.at(tables, bare, Key::Partial, extension).await,
-                None => Ok(None),
-            };
-        };
-        if let Some(bare) = bare {
-            let key = format!("{bare}@{domain}");
-            if let Some(found) = self.at(tables, &key, Key::Partial, extension).await? {
-                return Ok(Some(found));
-            }
+        if let Some(bare) = bare
+            && let Some(found) = self.at_local(tables, (bare, domain), Key::Partial, extension).await?
+        {
+            return Ok(Some(found));
         }
+        let Some(domain) = domain else { return Ok(None) };
         match self.keys {
             AddressKeys::Mapping => {
                 if self.stands_alone(tables, domain).await? {
-                    if let Some(found) = self.at(tables, local, Key::Partial, None).await? {
+                    if let Some(found) = self.at_local(tables, (local, None), Key::Partial, None).await? {
                         return Ok(Some(found));
                     }
                     if let Some(bare) = bare
-                        && let Some(found) = self.at(tables, bare, Key::Partial, extension).await?
+                        && let Some(found) =
+                            self.at_local(tables, (bare, None), Key::Partial, extension).await?
                     {
                         return Ok(Some(found));
                     }
@@ -163,11 +162,12 @@ impl AddressLookup<'_> {
                 if by_domain.is_some() {
                     return Ok(by_domain);
                 }
-                if let Some(found) = self.at(tables, &format!("{local}@"), Key::Partial, None).await? {
+                let user = (local, Some(""));
+                if let Some(found) = self.at_local(tables, user, Key::Partial, None).await? {
                     return Ok(Some(found));
                 }
                 match bare {
-                    Some(bare) => self.at(tables, &format!("{bare}@"), Key::Partial, extension).await,
+                    Some(bare) => self.at_local(tables, (bare, Some("")), Key::Partial, extension).await,
                     None => Ok(None),
                 }
             }
@@ -198,6 +198,26 @@ impl AddressLookup<'_> {
                 None => return Ok(None),
             }
         }
+    }
+
+    /// A key with a local part: as an address would write it, then, if that is another text, as it is.
+    async fn at_local(
+        &self,
+        tables: &impl Tables,
+        (local, domain): (&str, Option<&str>),
+        kind: Key,
+        extension: Option<&str>,
+    ) -> Result<Option<MatchedAddress>, LookupTrouble> {
+        let key = |local: &str| match domain {
+            Some(domain) => format!("{local}@{domain}"),
+            None => local.to_owned(),
+        };
+        let quoted = quote_where_needed(Cow::Borrowed(local));
+        let found = self.at(tables, &key(&quoted), kind, extension).await?;
+        if found.is_some() || quoted == local {
+            return Ok(found);
+        }
+        self.at(tables, &key(local), kind, extension).await
     }
 
     async fn at(
@@ -255,6 +275,18 @@ mod tests {
         assert_eq!(check(2, "u@origin.example"), "u");
         assert_eq!(check(2, "u@[192.0.2.1]"), "u");
         assert_eq!(check(2, "u@[192.0.2.2]"), "-");
+    }
+
+    #[test]
+    fn quoted_local_parts_are_asked_for_with_and_without_quotes() {
+        let all =
+            ["\"a b+x\"@d.example", "a b+x@d.example", "\"a b\"@d.example", "a b@d.example", "@d.example"];
+        let check = |from: usize| check(&all[from..], AddressKeys::Mapping, "\"a b+x\"@d.example");
+        assert_eq!(check(0), "\"a b+x\"@d.example");
+        assert_eq!(check(1), "a b+x@d.example");
+        assert_eq!(check(2), "\"a b\"@d.example+x");
+        assert_eq!(check(3), "a b@d.example+x");
+        assert_eq!(check(4), "@d.example");
     }
 
     #[test]

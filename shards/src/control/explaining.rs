@@ -6,10 +6,10 @@ use hashbrown::HashSet;
 use ringpost_core::control::{Answer, Queue};
 use ringpost_core::qmgr::{MessageState, SiteReport, SiteWait};
 use ringpost_core::queue_id::QueueId;
-use ringpost_core::resolve::Destination;
 
 use super::answering::Reply;
 use crate::qmgr::operator;
+use crate::qmgr::routing::{Destination, destination};
 use crate::shard::Shard;
 
 /// Recipients of a message that are told one by one.
@@ -49,7 +49,7 @@ pub async fn why_message(shard: &Rc<Shard>, name: QueueId) -> Reply {
     for (index, recipient) in remaining.iter().take(RECIPIENTS_MAX) {
         let reason = summary.progress.reason(*index as u32).map_or("no attempt yet", |reason| &reason.text);
         say(&mut reply, &format!("  to <{}>: {reason}", recipient.address));
-        if let Some(site) = site_of(shard, recipient.address)
+        if let Some(site) = site_of(shard, summary.envelope.sender(), recipient.address)
             && sites.insert(site.clone())
         {
             say_site(shard, &site, &mut reply);
@@ -64,7 +64,7 @@ pub async fn why_message(shard: &Rc<Shard>, name: QueueId) -> Reply {
 /// What the mail for an address or a domain waits for on this shard.
 pub fn why_address(shard: &Rc<Shard>, address: &str) -> Reply {
     let mut reply = Reply::default();
-    match site_of(shard, address) {
+    match site_of(shard, "", address) {
         Some(site) => say_site(shard, &site, &mut reply),
         None => say(&mut reply, &format!("  shard {}: mail transport unavailable", shard.index)),
     }
@@ -72,11 +72,11 @@ pub fn why_address(shard: &Rc<Shard>, address: &str) -> Reply {
 }
 
 /// Transport and nexthop; a domain alone stands for any of its addresses.
-fn site_of(shard: &Shard, address: &str) -> Option<(String, String)> {
+fn site_of(shard: &Shard, sender: &str, address: &str) -> Option<(String, String)> {
     let whole = if address.contains('@') { address.to_owned() } else { format!("postmaster@{address}") };
-    match shard.settings.resolve.destination(&whole) {
+    match destination(shard, sender, &whole) {
         Destination::Site { transport, nexthop } => {
-            Some((transport.to_owned(), nexthop.to_ascii_lowercase()))
+            Some((transport.into_owned(), nexthop.to_ascii_lowercase()))
         }
         Destination::Unavailable => None,
     }

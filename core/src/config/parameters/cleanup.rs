@@ -177,7 +177,7 @@ parameters! {
         "The characters that may be delimiters in variable return paths.";
     VIRTUAL_ALIAS_ADDRESS_LENGTH_LIMIT "virtual_alias_address_length_limit" Int = "1000", WithoutEffect("virtual aliases are not served yet"),
         "The longest address that expansion of aliases may give.";
-    VIRTUAL_ALIAS_DOMAINS "virtual_alias_domains" List = "$virtual_alias_maps", Refused { reason: "virtual aliases are not served yet", weakens: Weakens::Never },
+    VIRTUAL_ALIAS_DOMAINS "virtual_alias_domains" Domains = "$virtual_alias_maps", Refused { reason: "virtual aliases are not served yet", weakens: Weakens::Never },
         "Domains whose addresses are aliases.";
     VIRTUAL_ALIAS_EXPANSION_LIMIT "virtual_alias_expansion_limit" Int = "1000", WithoutEffect("virtual aliases are not served yet"),
         "The most recipients that expansion of aliases may give.";

@@ -97,7 +97,7 @@ parameters! {
         "Groups of virtual mailboxes.";
     VIRTUAL_MAILBOX_BASE "virtual_mailbox_base" Text = "", Refused { reason: "virtual mailboxes are not served yet", weakens: Weakens::Never },
         "The directory above all virtual mailboxes.";
-    VIRTUAL_MAILBOX_DOMAINS "virtual_mailbox_domains" List = "$virtual_mailbox_maps", Refused { reason: "virtual mailboxes are not served yet", weakens: Weakens::Never },
+    VIRTUAL_MAILBOX_DOMAINS "virtual_mailbox_domains" Domains = "$virtual_mailbox_maps", Refused { reason: "virtual mailboxes are not served yet", weakens: Weakens::Never },
         "Domains of virtual mailboxes.";
     VIRTUAL_MAILBOX_LIMIT "virtual_mailbox_limit" Size = "51200000", Refused { reason: "virtual mailboxes are not served yet", weakens: Weakens::Never },
         "The largest virtual mailbox; 0 for no limit.";
