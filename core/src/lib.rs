@@ -27,4 +27,5 @@ pub mod resolve;
 pub mod rewrite;
 pub mod smtp;
 pub mod smtpd;
+pub mod transcript;
 pub mod verp;

@@ -19,6 +19,7 @@ mod event;
 mod session;
 mod settings;
 mod transaction;
+mod trouble;
 
 pub use event::{Event, SessionLog};
 pub use session::{Answer, Client, Request, Session, Step};

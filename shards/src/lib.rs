@@ -39,4 +39,5 @@ pub mod smtpd;
 pub mod spool_disk;
 pub mod tables;
 pub mod trace;
+pub mod transcript;
 pub mod zone;

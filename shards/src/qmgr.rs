@@ -76,16 +76,18 @@ impl Qmgr {
         }
     }
 
-    /// Deliveries and notices that have begun and not ended: what a stop waits for.
+    /// Deliveries, notices and reports that have begun and not ended: what a stop waits for.
     pub fn deliveries_running(&self) -> u32 {
         self.deliveries_running.get()
     }
 
-    fn work_begins(&self) {
+    /// Something begins that a stop waits for.
+    pub fn work_begins(&self) {
         self.deliveries_running.set(self.deliveries_running.get() + 1);
     }
 
-    fn work_ends(&self, shard: &Shard) {
+    /// It has ended.
+    pub fn work_ends(&self, shard: &Shard) {
         self.deliveries_running.set(self.deliveries_running.get() - 1);
         shard.quieter.notify();
     }

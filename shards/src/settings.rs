@@ -27,6 +27,7 @@ use ringpost_core::reply::Reply;
 use ringpost_core::resolve::ResolveSettings;
 use ringpost_core::smtp::{ClientSettings, EhloKeywords, Protocol, StageTimeouts};
 use ringpost_core::smtpd::{Client, Extension, Session, SmtpdSettings};
+use ringpost_core::transcript::ErrorClasses;
 use ringpost_core::verp::VerpDelimiters;
 use ringpost_reactor::ReactorOptions;
 use ringpost_spool::{EngineLock, LockError, SHARDS_MAX, SpoolOptions};
@@ -428,6 +429,8 @@ fn smtpd_service(view: &View<'_>) -> Result<SmtpdService, Failure> {
     session.strict_rfc821_envelopes = view.flag(names::STRICT_RFC821_ENVELOPES);
     session.smtputf8_enable = view.flag(names::SMTPUTF8_ENABLE);
     session.soft_bounce = view.flag(names::SOFT_BOUNCE);
+    session.reported_errors = notices::classes(view)?.and(ErrorClasses::OF_SERVERS);
+    session.history_flush_threshold = clamped(view.number(names::SMTPD_HISTORY_FLUSH_THRESHOLD));
     (session.default_verp_delimiters, session.verp_delimiter_filter) = verp(view)?;
     session.discard_ehlo_keywords = view
         .list(names::SMTPD_DISCARD_EHLO_KEYWORDS)
@@ -547,6 +550,7 @@ fn smtp(config: &Config) -> Result<SmtpSettings, Failure> {
             &view.list(names::SMTP_DISCARD_EHLO_KEYWORDS).join(" "),
         ),
         skip_5xx_greeting: view.flag(names::SMTP_SKIP_5XX_GREETING),
+        reported_errors: notices::classes(&view)?.and(ErrorClasses::OF_CLIENTS),
         timeouts: StageTimeouts {
             connect: seconds(names::SMTP_CONNECT_TIMEOUT),
             helo: seconds(names::SMTP_HELO_TIMEOUT),

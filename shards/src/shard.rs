@@ -32,6 +32,7 @@ use crate::settings::Settings;
 use crate::slots::Slots;
 use crate::smtp::{IdleBoard, SmtpTransport};
 use crate::spool_disk::ShardSpool;
+use crate::transcript::Transcripts;
 use crate::{anvil, control, flush, listener, mesh, qmgr, slots, smtp, spool_disk, tables};
 
 /// Clients that the kernel holds for us between two turns; `net.core.somaxconn` bounds it too.
@@ -81,6 +82,8 @@ pub struct Shard {
     pub transport: SmtpTransport,
     /// The settings of each smtpd service, as its sessions share them.
     pub session_settings: Vec<Rc<SmtpdSettings>>,
+    /// Reports of sessions that had errors.
+    pub transcripts: Transcripts,
     /// The mail log.
     pub log: Log,
     /// What has been done.
@@ -203,6 +206,7 @@ impl Shard {
                 .iter()
                 .map(|service| Rc::new(service.session.clone()))
                 .collect(),
+            transcripts: Transcripts::new(handle.now().as_nanos() / 1_000_000),
             settings,
             handle,
             spool,

@@ -1,7 +1,8 @@
 //! smtp: the delivery agent. One task for each connection; it takes delivery after delivery of its site.
 //!
 //! Receives: deliveries from the queue manager.
-//! Sends:    mail to servers; the result of every recipient back to the queue manager; the delivery lines.
+//! Sends:    mail to servers; the result of every recipient back to the queue manager; the delivery lines; to
+//!           `transcript` what was said, if there were errors.
 //! Owns:     the connections, also those that wait for more mail (Postfix's scache); an idle one goes to another site
 //!           with the same server, or to another shard, that needs it (`hand_over`).
 //! Limits:   `smtp_mx_address_limit` addresses and `smtp_mx_session_limit` sessions a delivery; a connection waits for

@@ -2,7 +2,8 @@
 //!
 //! Receives: a connection from the listener; what the client sends.
 //! Sends:    replies, all that belong to one flight of commands in one send; the message to `cleanup`; what the client
-//!           does to `anvil`, unless it is exempt; the domain of ETRN to `flush`; log lines.
+//!           does to `anvil`, unless it is exempt; the domain of ETRN to `flush`; what was said to `transcript`, if
+//!           there were errors; log lines.
 //! Owns:     the connection, the session's buffers, the message that is arriving.
 //! Limits:   `ringpost_core::smtpd`'s; one receive buffer at a time; of a message at most
 //!           [`crate::cleanup::SPILL_BYTES`] plus one receive buffer in memory.
@@ -15,9 +16,11 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use ringpost_core::anvil::{ClientEvent, ClientKey, Exceeded};
+use ringpost_core::dsn::SessionKind;
 use ringpost_core::logline::{AddressText, Peer, Severity};
 use ringpost_core::reply::Reply;
 use ringpost_core::smtpd::{Answer, Client, Request, Session};
+use ringpost_core::transcript::Excerpt;
 use ringpost_reactor::{Chunk, Endpoint, Stream};
 
 use crate::anvil;
@@ -27,6 +30,7 @@ use crate::flush;
 use crate::race::unless_draining;
 use crate::settings::SmtpdService;
 use crate::shard::Shard;
+use crate::transcript;
 
 /// What a client is told when the spool has no room, before it sends the message.
 const NO_ROOM: Reply = Reply::fixed("452 4.3.1 Insufficient system storage");
@@ -40,6 +44,7 @@ pub fn start(shard: &Rc<Shard>, service: u16, stream: Stream) {
         server.log_connect();
         server.converse().await;
         server.log_disconnect();
+        server.report(Session::last_report);
         server.leave();
         drop(server);
         shard.loads.closed(shard.index);
@@ -238,6 +243,11 @@ impl<'a> Server<'a> {
     async fn answer_mail(&mut self) {
         // A transaction that RSET or EHLO ended before its content: this one gets a name and an arrival time of its own.
         self.discard();
+        if self.session.keeps_transcript()
+            && transcript::is_ours(self.shard, self.session.mail().sender.as_str())
+        {
+            self.session.mute_transcript();
+        }
         let declared = self.session.mail().size_bytes;
         let wanted = self.shard.settings.room_wanted(self.service, declared);
         let answer = match self.exceeded(ClientEvent::Message).await {
@@ -382,6 +392,14 @@ impl<'a> Server<'a> {
     fn drain_log(&mut self) {
         for event in self.session.take_log() {
             self.log_text(&event.to_string());
+        }
+        self.report(Session::take_report);
+    }
+
+    fn report(&mut self, take: impl FnOnce(&mut Session) -> Option<Box<Excerpt>>) {
+        if let Some(excerpt) = take(&mut self.session) {
+            let client = self.session.client_text();
+            transcript::report(self.shard, SessionKind::Server, self.number, client, &excerpt);
         }
     }
 

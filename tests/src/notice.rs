@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 const CHECK: &str = include_str!("notice_check.py");
 
 /// What Python's `email` package and the rules of RFC 3464 find wrong with a notice; `words` go to the script
-/// (`--no-trace` for one that cleanup has not seen).
+/// (`--no-trace` for one that cleanup has not seen, `--plain` for a transcript of a session).
 ///
 /// # Panics
 /// When `python` cannot be run.

@@ -71,21 +71,25 @@ fn the_golden_notices_parse_in_python() {
         Ok(python) => python,
         Err(why) => skip!("{why}"),
     };
-    let golden: Vec<String> = repository::files()
-        .into_iter()
-        .filter(|path| path.starts_with("core/tests/snapshots/smtp_notice__"))
-        .collect();
+    let golden = |beginning: &str, words: &[&str]| {
+        let paths: Vec<String> =
+            repository::files().into_iter().filter(|path| path.starts_with(beginning)).collect();
+        for path in &paths {
+            let file = repository::read(path);
+            // The head of a snapshot ends with its second line of dashes; the content is in wire form but for line ends.
+            let content = file.splitn(3, "---\n").nth(2).unwrap_or_else(|| panic!("{path} is no snapshot"));
+            let content = content.replace("\n..", "\n.").replace('\n', "\r\n");
+            assert_eq!(faults(&python, content.as_bytes(), words), "", "{path}");
+        }
+        paths.len()
+    };
+    let notices = golden("core/tests/snapshots/smtp_notice__", &["--no-trace"]);
     assert!(
-        golden.len() >= 9,
-        "failure, delay, success, relayed, expanded, expired, double bounce, SMTPUTF8"
+        notices >= 9,
+        "failure, delay, success, relayed, expanded, expired, double bounce, SMTPUTF8, in a thread"
     );
-    for path in golden {
-        let file = repository::read(&path);
-        // The head of a snapshot ends with its second line of dashes; the content is in wire form but for line ends.
-        let content = file.splitn(3, "---\n").nth(2).unwrap_or_else(|| panic!("{path} is no snapshot"));
-        let content = content.replace("\n..", "\n.").replace('\n', "\r\n");
-        assert_eq!(faults(&python, content.as_bytes(), &["--no-trace"]), "", "{path}");
-    }
+    let reports = golden("core/tests/snapshots/session_report__", &["--no-trace", "--plain"]);
+    assert!(reports >= 2, "sessions of clients, sessions with servers");
 }
 
 #[test]

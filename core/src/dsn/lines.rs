@@ -47,6 +47,21 @@ impl Lines {
         self.out.extend_from_slice(b"\r\n");
     }
 
+    /// A line of a dialogue, quoted: one blank before each of its pieces, and four more before those that continue it.
+    /// Blanks inside stay as they are.
+    pub fn wrapped(&mut self, label: &str, text: &str) {
+        let (mut label, mut rest, mut room) = (label, text, COLUMNS - 1 - label.len());
+        loop {
+            let piece = piece_within(rest, room);
+            self.line(&[" ", label, piece]);
+            rest = rest[piece.len()..].trim_start_matches(' ');
+            if rest.is_empty() {
+                return;
+            }
+            (label, room) = ("    ", COLUMNS - 5);
+        }
+    }
+
     fn put(&mut self, text: &str) {
         let mut place = [0; 4];
         for character in text.chars() {
@@ -56,6 +71,18 @@ impl Lines {
             self.out.extend_from_slice(character.encode_utf8(&mut place).as_bytes());
         }
     }
+}
+
+/// The beginning of `text` up to the last blank within `room` bytes, or else up to the first blank at all.
+fn piece_within(text: &str, room: usize) -> &str {
+    if text.len() <= room {
+        return text;
+    }
+    let fits = &text.as_bytes()[..=room];
+    let blank = memchr::memrchr(b' ', fits).filter(|&place| place > 0);
+    let end = blank.or_else(|| memchr::memchr(b' ', &text.as_bytes()[room..]).map(|place| room + place));
+    let piece = end.map_or(text, |end| text.split_at(end).0);
+    piece.split_at(crate::envelope::floor_char_boundary(piece, WORD_BYTES_MAX)).0
 }
 
 /// Cuts a word that no line could hold.

@@ -313,7 +313,7 @@ impl Head<'_> {
 }
 
 /// A `From:` value whose address has no domain gets the origin: `Name <local>` and `local (Name)` are the two forms.
-fn with_origin(from: &str, origin: &str) -> String {
+pub(super) fn with_origin(from: &str, origin: &str) -> String {
     let end = match from.rfind('>') {
         Some(end) => end,
         None => from.find([' ', '\t', '(']).unwrap_or(from.len()),

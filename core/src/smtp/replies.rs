@@ -49,10 +49,7 @@ impl Session {
     }
 
     fn say_hello(&mut self, hello: Hello, out: &mut Vec<u8>) -> Event {
-        out.extend_from_slice(hello.name().as_bytes());
-        out.push(b' ');
-        out.extend_from_slice(self.settings.helo_name.as_bytes());
-        out.extend_from_slice(b"\r\n");
+        self.say(format!("{} {}\r\n", hello.name(), self.settings.helo_name).as_bytes(), out);
         self.outstanding += 1;
         self.state = State::Hello(hello);
         Event::NeedInput
@@ -135,7 +132,7 @@ impl Session {
             // how many those are.
             return self.protocol_error("sending DATA command");
         }
-        out.extend_from_slice(b".\r\n");
+        self.say(b".\r\n", out);
         self.outstanding += 1;
         self.state = State::EmptyDot;
         Event::NeedInput

@@ -11,6 +11,7 @@ use super::{
     RecipientResult, ServerOffers,
 };
 use crate::dsn::Status;
+use crate::transcript::{ErrorClass, ErrorClasses, Excerpt, Side, Transcript};
 
 /// What the caller does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,12 +104,15 @@ pub struct Session {
     pub(super) mails_begun: u32,
     pub(super) failure: Option<Failure>,
     pub(super) warning: Option<String>,
+    pub(super) transcript: Transcript,
 }
 
 impl Session {
     /// A session on a connection that was just made; the server speaks first.
     pub fn new(settings: Rc<ClientSettings>, peer: PeerName) -> Session {
+        let reported = settings.reported_errors.and(ErrorClasses::OF_CLIENTS);
         Session {
+            transcript: Transcript::new(reported, Side::Ourselves),
             settings,
             peer_text: peer.name_and_address(),
             peer,
@@ -217,6 +221,16 @@ impl Session {
         self.warning.take()
     }
 
+    /// The content could not be had from where it is kept: the session is given up, and the postmaster may want to hear.
+    pub fn content_unreadable(&mut self) {
+        self.transcript.blame(ErrorClass::Data);
+    }
+
+    /// What is to be reported to the postmaster of the present mail, or of the handshake (`notify_classes`).
+    pub fn take_report(&mut self) -> Option<Box<Excerpt>> {
+        self.transcript.cut()
+    }
+
     /// How long the server may be silent in the present stage, seconds.
     pub fn timeout_seconds(&self) -> u32 {
         let timeouts = &self.settings.timeouts;
@@ -249,6 +263,9 @@ impl Session {
         out: &mut Vec<u8>,
     ) -> Event {
         assert!(self.state == State::Idle, "a mail begins when the last one is over");
+        if self.mails_begun > 0 {
+            self.transcript.forget();
+        }
         self.results.clear();
         self.commands.clear();
         self.accepted.clear();
@@ -311,6 +328,7 @@ impl Session {
     /// When no content was asked for.
     pub fn content_sent(&mut self) {
         assert!(self.state == State::Content, "content is sent when it is asked for");
+        self.transcript.commands(b".\r\n");
         self.early_reply = self.reader.is_inside();
         self.state = State::Dot;
         self.outstanding += match self.settings.protocol {
@@ -327,7 +345,7 @@ impl Session {
             State::Dot if self.pipelines() && !self.quit_sent => {}
             _ => return false,
         }
-        out.extend_from_slice(b"QUIT\r\n");
+        self.say(b"QUIT\r\n", out);
         self.quit_sent = true;
         self.outstanding += 1;
         true
@@ -343,10 +361,14 @@ impl Session {
         let mut due = self.outstanding;
         let mut event = Event::NeedInput;
         loop {
+            let before = input;
             let code = match self.reader.read(&mut input) {
                 Ok(Some(code)) => code,
                 Ok(None) => break,
-                Err(_) => return self.protocol_error(self.stage()),
+                Err(_) => {
+                    self.transcript.no_reply(before);
+                    return self.protocol_error(self.stage());
+                }
             };
             let asked = due > 0;
             if asked {
@@ -354,6 +376,7 @@ impl Session {
                 self.outstanding -= 1;
             }
             let text = self.reader.lend();
+            self.transcript.reply(&text);
             let next = self.take_reply(&Reply { code, text: &text }, asked, out);
             self.reader.give_back(text);
             match next {
@@ -376,6 +399,12 @@ impl Session {
     /// The present stage took longer than [`Session::timeout_seconds`]. Every open recipient is deferred.
     pub fn timed_out(&mut self) -> Event {
         self.disturbed(&["conversation with ", &self.peer_text.clone(), " timed out while ", &self.stage()])
+    }
+
+    /// Commands go out, and into the transcript.
+    pub(super) fn say(&mut self, commands: &[u8], out: &mut Vec<u8>) {
+        self.transcript.commands(commands);
+        out.extend_from_slice(commands);
     }
 
     fn pipelines(&self) -> bool {
@@ -402,6 +431,8 @@ impl Session {
             self.sent += 1;
         }
         self.outstanding += self.sent - start;
-        out.extend_from_slice(self.commands.bytes(start, self.sent));
+        let commands = self.commands.bytes(start, self.sent);
+        self.transcript.commands(commands);
+        out.extend_from_slice(commands);
     }
 }

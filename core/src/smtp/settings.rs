@@ -2,6 +2,7 @@
 
 use super::EhloKeywords;
 use crate::envelope::{BodyKind, Notify, Ret};
+use crate::transcript::ErrorClasses;
 
 /// Which of the two protocols this client speaks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -67,6 +68,9 @@ pub struct ClientSettings {
     pub discard_ehlo_keywords: EhloKeywords,
     /// `smtp_skip_5xx_greeting`: a 5xx greeting is only a reason to try elsewhere or later.
     pub skip_5xx_greeting: bool,
+    /// Those of `notify_classes` for which a transcript of the session goes to the postmaster; without any of
+    /// [`ErrorClasses::OF_CLIENTS`], none is kept.
+    pub reported_errors: ErrorClasses,
     /// Stage timeouts.
     pub timeouts: StageTimeouts,
 }
@@ -80,6 +84,7 @@ impl Default for ClientSettings {
             pipelining: true,
             discard_ehlo_keywords: EhloKeywords::NONE,
             skip_5xx_greeting: true,
+            reported_errors: ErrorClasses::NONE,
             timeouts: StageTimeouts::default(),
         }
     }

@@ -5,6 +5,7 @@ use super::reply::Reply;
 use super::result::{NewVerdict, VerdictId};
 use super::session::{Event, Session, State};
 use crate::dsn::{Class, Status};
+use crate::transcript::ErrorClass;
 
 impl Session {
     pub(super) fn disturbed(&mut self, text: &[&str]) -> Event {
@@ -21,8 +22,17 @@ impl Session {
         }
     }
 
+    /// Notes a reply that may mean that we do not keep to the protocol, or the server does not.
+    fn look_at_code(&mut self, reply: &Reply<'_>) {
+        // RFC 5321 section 4.2.1: x0z is about syntax; section 4.1.1.11: 555 about parameters.
+        if reply.class() < 4 || (500..510).contains(&reply.code) || reply.code == 555 {
+            self.transcript.blame(ErrorClass::Protocol);
+        }
+    }
+
     /// `host H[ip] said: … (in reply to …)`, by the class of the reply.
     pub(super) fn refusal(&mut self, reply: &Reply<'_>, request: &str) -> VerdictId {
+        self.look_at_code(reply);
         let status = reply.status().unwrap_or(Status::persistent(5, 0));
         self.results.verdict(&NewVerdict {
             reply: Some(reply.text),
@@ -37,6 +47,7 @@ impl Session {
             Some(status) if status.class() != Class::Success => (status, ""),
             _ => (Status::persistent(5, 0), "Protocol error: "),
         };
+        self.look_at_code(reply);
         let peer = self.peer_text.clone();
         self.break_off(&NewVerdict {
             reply: Some(reply.text),
@@ -47,6 +58,7 @@ impl Session {
 
     /// A server that refuses RSET says nothing about the mail: even a 5xx only defers it.
     pub(super) fn reset_refused(&mut self, reply: &Reply<'_>) -> Event {
+        self.look_at_code(reply);
         let peer = self.peer_text.clone();
         self.break_off(&NewVerdict {
             reply: Some(reply.text),
@@ -64,6 +76,7 @@ impl Session {
             Some(status) if status.class() != Class::Success => status,
             _ => Status::persistent(5, 0),
         };
+        self.look_at_code(reply);
         let peer = self.peer_text.clone();
         self.break_off(&NewVerdict {
             reply: Some(reply.text),
@@ -73,6 +86,7 @@ impl Session {
     }
 
     pub(super) fn protocol_error(&mut self, stage: impl Into<String>) -> Event {
+        self.transcript.blame(ErrorClass::Protocol);
         let (peer, stage) = (self.peer_text.clone(), stage.into());
         let text = ["remote protocol error in reply from ", &peer, " while ", &stage];
         self.break_off(&NewVerdict { trouble: true, ..NewVerdict::failed(Status::persistent(5, 0), &text) })

@@ -40,6 +40,7 @@ impl Session {
                     self.done(verb, false);
                     return None;
                 }
+                self.transcript.checkpoint(self.settings.history_flush_threshold);
                 let discard = self.drop_transaction(content);
                 self.say(replies, "250 2.0.0 Ok");
                 self.done(verb, true);
@@ -98,6 +99,7 @@ impl Session {
             self.refuse(verb, replies, &format!("501 Syntax: {} hostname", verb.word()));
             return None;
         }
+        self.transcript.checkpoint(self.settings.history_flush_threshold);
         let discard = self.drop_transaction(content);
         self.esmtp = verb == Verb::Ehlo;
         // The name goes into Received: and into the log; what has a meaning there is blotted out.
@@ -382,12 +384,14 @@ impl Session {
                 self.say(replies, &line);
                 self.forgive();
                 self.done(verb, true);
+                self.transcript.checkpoint(self.settings.history_flush_threshold);
             }
             (Phase::AwaitEnd, Answer::Refuse(reply)) => {
                 self.note_reject("END-OF-MESSAGE", reply.line(), None);
                 let verb = if self.bdat == Bdat::No { Verb::Data } else { Verb::Bdat };
                 self.reset();
                 self.refuse(verb, replies, reply.line());
+                self.transcript.checkpoint(self.settings.history_flush_threshold);
             }
             (phase, answer) => panic!("the answer {answer:?} does not fit {phase:?}"),
         }

@@ -75,6 +75,18 @@ pub enum Event {
     },
 }
 
+impl Event {
+    /// Why the session ends before its time, in Postfix's words, if that is what happened.
+    pub(super) fn abort_reason(&self) -> Option<&'static str> {
+        match self {
+            Event::LostConnection { .. } => Some("lost connection"),
+            Event::Timeout { .. } => Some("timeout"),
+            Event::TooManyErrors { .. } => Some("too many errors"),
+            _ => None,
+        }
+    }
+}
+
 impl SessionLog {
     /// Logged with severity *warning*; the text says so, too.
     pub fn is_warning(&self) -> bool {

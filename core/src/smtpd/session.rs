@@ -11,11 +11,13 @@ use super::command::{Statistics, Verb};
 use super::event::{Event, SessionLog, escaped};
 use super::settings::SmtpdSettings;
 use super::transaction::{MailTransaction, RcptCommand};
+use super::trouble::error_class;
 use crate::anvil::Exceeded;
 use crate::content::{BareNewline, ContentScanner};
 use crate::flush::SiteFlush;
 use crate::limits::{LOG_EVENTS_MAX, REPLY_BYTES_MAX};
 use crate::reply::Reply;
+use crate::transcript::{ErrorClass, Excerpt, Side, Transcript};
 
 /// Who is connected.
 #[derive(Debug, Clone)]
@@ -39,7 +41,8 @@ pub struct Client {
 pub enum Request {
     /// All input is used up: send the replies, then read.
     MoreInput,
-    /// Replies or log events have gathered to their limit: send and drain them, then step on with the rest.
+    /// Replies or log events have gathered to their limit, or there is something to report: send and drain them and
+    /// [`Session::take_report`], then step on with the rest.
     Send,
     /// MAIL was understood ([`Session::mail`]): answer it.
     Mail,
@@ -157,6 +160,7 @@ pub struct Session {
     after: &'static str,
     statistics: Statistics,
     log: Vec<SessionLog>,
+    pub(super) transcript: Transcript,
 }
 
 /// What one turn of the loop in [`Session::step`] did.
@@ -173,6 +177,7 @@ impl Session {
             client_text += &format!(":{}", client.port);
         }
         Session {
+            transcript: Transcript::new(settings.reported_errors, Side::Peer),
             settings,
             client,
             client_text: client_text.into(),
@@ -201,11 +206,15 @@ impl Session {
 
     /// The greeting.
     pub fn greet(&mut self, replies: &mut Vec<u8>) {
+        if self.transcript.is_kept() {
+            self.transcript.reply(&format!("220 {}", self.settings.banner));
+        }
         put_line(replies, "220 ", &self.settings.banner);
     }
 
     /// Instead of a greeting: refuses the connection; the next step asks to close.
     pub fn refuse_connection(&mut self, reply: &Reply, replies: &mut Vec<u8>) {
+        self.write_down(reply.line(), error_class(reply.line(), self.after));
         put_line(replies, "", reply.line());
         self.closing = true;
     }
@@ -236,7 +245,8 @@ impl Session {
             if self.closing {
                 return Step { consumed, request: Request::Close };
             }
-            if replies.len() >= REPLY_BYTES_MAX || self.log.len() >= LOG_EVENTS_MAX {
+            let log_waits = self.log.len() >= LOG_EVENTS_MAX || self.transcript.is_due();
+            if replies.len() >= REPLY_BYTES_MAX || log_waits {
                 return Step { consumed, request: Request::Send };
             }
             let rest = &input[consumed..];
@@ -262,7 +272,7 @@ impl Session {
         if self.errors >= self.settings.hard_error_limit {
             self.note(Event::TooManyErrors { after: self.after });
             let line = format!("421 4.7.0 {} Error: too many errors", self.settings.myhostname);
-            self.say(replies, &line);
+            self.say_as(Some(ErrorClass::Protocol), replies, &line);
             return Turn { consumed: 0, request: None };
         }
         let limit = self.settings.line_length_limit + 1; // a CR may stand before the line's end
@@ -300,6 +310,7 @@ impl Session {
             Some(line) => (line, false),
             None => (line, true),
         };
+        self.transcript.command(line, |word| Verb::of(word) != Verb::Unknown);
         if mem::take(&mut self.line_too_long) || line.len() > self.settings.line_length_limit {
             return self.fault(replies, "500 5.5.2 Error: command too long");
         }
@@ -391,12 +402,19 @@ impl Session {
 
     /// Says one reply line; from `smtpd_soft_error_limit` errors on it is held for the error sleep.
     pub(super) fn say(&mut self, replies: &mut Vec<u8>, line: &str) {
+        let class = self.transcript.is_kept().then(|| error_class(line, self.after)).flatten();
+        self.say_as(class, replies, line);
+    }
+
+    /// As [`say`](Self::say), for an error of this class.
+    fn say_as(&mut self, class: Option<ErrorClass>, replies: &mut Vec<u8>, line: &str) {
         let soft;
         let mut line = line;
         if self.settings.soft_bounce && line.starts_with('5') {
             soft = Reply::parse(line).expect("replies begin with a code").softened();
             line = soft.line();
         }
+        self.write_down(line, class);
         let out = if self.errors >= self.settings.soft_error_limit && self.settings.error_sleep_ms > 0 {
             self.pause_due = true;
             &mut self.held
@@ -424,6 +442,7 @@ impl Session {
     }
 
     fn end_now(&mut self, replies: &mut Vec<u8>, line: &str) {
+        self.write_down(line, None);
         replies.append(&mut self.held);
         put_line(replies, "", line);
         self.pause_due = false;
@@ -545,7 +564,37 @@ impl Session {
         mem::take(&mut self.log)
     }
 
+    fn write_down(&mut self, reply: &str, class: Option<ErrorClass>) {
+        self.transcript.reply(reply);
+        if let Some(class) = class {
+            self.transcript.blame(class);
+        }
+    }
+
+    /// Whether a transcript of the session is kept (`notify_classes`).
+    pub fn keeps_transcript(&self) -> bool {
+        self.transcript.is_kept()
+    }
+
+    /// The session carries a report about a session: nothing of it is reported.
+    pub fn mute_transcript(&mut self) {
+        self.transcript.mute();
+    }
+
+    /// What is to be reported to the postmaster by now, because more has gathered than is kept.
+    pub fn take_report(&mut self) -> Option<Box<Excerpt>> {
+        self.transcript.take_due()
+    }
+
+    /// What is to be reported at the end.
+    pub fn last_report(&mut self) -> Option<Box<Excerpt>> {
+        self.transcript.cut()
+    }
+
     pub(super) fn note(&mut self, event: Event) {
+        if let Some(reason) = event.abort_reason() {
+            self.transcript.abort(reason);
+        }
         self.log.push(SessionLog { client: self.client_text.clone(), event });
     }
 

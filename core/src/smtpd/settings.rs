@@ -1,6 +1,7 @@
 //! What the administrator decided for this service: the parameters the session needs, already read and checked.
 
 use crate::content::BareNewline;
+use crate::transcript::ErrorClasses;
 use crate::verp::VerpDelimiters;
 
 /// Parameters of one smtpd service. Defaults are Postfix's (3.9 where it changed them).
@@ -48,6 +49,11 @@ pub struct SmtpdSettings {
     pub default_verp_delimiters: VerpDelimiters,
     /// `verp_delimiter_filter`: characters that XVERP may name.
     pub verp_delimiter_filter: String,
+    /// Those of `notify_classes` for which a transcript of the session goes to the postmaster; without any, none is kept.
+    pub reported_errors: ErrorClasses,
+    /// `smtpd_history_flush_threshold`: lines of a transcript that may gather before EHLO, RSET or the end of a message
+    /// report or forget it.
+    pub history_flush_threshold: u32,
     /// `soft_bounce`: every 5xx becomes 4xx.
     pub soft_bounce: bool,
     /// `smtpd_discard_ehlo_keywords`.
@@ -82,6 +88,8 @@ impl SmtpdSettings {
             strict_smtputf8: true,
             default_verp_delimiters: VerpDelimiters::DEFAULT,
             verp_delimiter_filter: "-=+".to_owned(),
+            reported_errors: ErrorClasses::NONE,
+            history_flush_threshold: 100,
             soft_bounce: false,
             discard_ehlo_keywords: Vec::new(),
             forbidden_commands: ["CONNECT", "GET", "POST"].map(str::to_owned).to_vec(),

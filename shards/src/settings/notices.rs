@@ -4,6 +4,7 @@ use std::path::Path;
 
 use ringpost_core::config::{Name, View, names, types};
 use ringpost_core::dsn::Templates;
+use ringpost_core::transcript::{ErrorClass, ErrorClasses};
 
 use crate::failure::Failure;
 
@@ -24,6 +25,10 @@ pub struct NoticeSettings {
     pub second_bounce_to: Option<String>,
     /// Who gets copies of bounces (`bounce_notice_recipient`); None without the class `bounce`.
     pub bounce_copy_to: Option<String>,
+    /// `bounce_notice_recipient`, also for transcripts of sessions in which mail was refused.
+    pub bounce_to: String,
+    /// `error_notice_recipient`: who gets transcripts of sessions that had errors.
+    pub errors_to: String,
     /// Who gets copies of delay warnings (`delay_notice_recipient`); None without the class `delay`.
     pub delay_copy_to: Option<String>,
     /// `delay_warning_time`, milliseconds; 0 for no warnings.
@@ -46,18 +51,20 @@ impl NoticeSettings {
             address if address.contains('@') || address.is_empty() => address,
             user => format!("{user}@{origin}"),
         };
-        let classes = NoticeClasses::read(&view.list(names::NOTIFY_CLASSES))?;
+        let classes = classes(view)?;
         let recipient = |wanted: bool, name| wanted.then(|| completed(name)).filter(|to| !to.is_empty());
         Ok(NoticeSettings {
             templates: templates(view)?,
             bounce_size_limit: view.number(names::BOUNCE_SIZE_LIMIT),
             double_bounce: completed(names::DOUBLE_BOUNCE_SENDER),
             second_bounce_to: recipient(
-                classes.second_bounce || classes.bounce,
+                classes.has(ErrorClass::SecondBounce),
                 names::SECOND_BOUNCE_NOTICE_RECIPIENT,
             ),
-            bounce_copy_to: recipient(classes.bounce, names::BOUNCE_NOTICE_RECIPIENT),
-            delay_copy_to: recipient(classes.delay, names::DELAY_NOTICE_RECIPIENT),
+            bounce_copy_to: recipient(classes.has(ErrorClass::Bounce), names::BOUNCE_NOTICE_RECIPIENT),
+            bounce_to: completed(names::BOUNCE_NOTICE_RECIPIENT),
+            errors_to: completed(names::ERROR_NOTICE_RECIPIENT),
+            delay_copy_to: recipient(classes.has(ErrorClass::Delay), names::DELAY_NOTICE_RECIPIENT),
             delay_warning_ms: view.time(names::DELAY_WARNING_TIME).as_millis() as u64,
             confirm_delay_cleared: view.flag(names::CONFIRM_DELAY_CLEARED),
             bounce_each_attempt: view.text(names::RINGPOST_BOUNCE_WHEN) == "attempt",
@@ -67,31 +74,10 @@ impl NoticeSettings {
     }
 }
 
-/// What `notify_classes` asks for. The other classes are transcripts of sessions, which nobody keeps yet.
-#[derive(Default)]
-struct NoticeClasses {
-    bounce: bool,
-    second_bounce: bool,
-    delay: bool,
-}
-
-impl NoticeClasses {
-    fn read(words: &[String]) -> Result<NoticeClasses, Failure> {
-        let mut classes = NoticeClasses::default();
-        for word in words {
-            match word.to_ascii_lowercase().as_str() {
-                "bounce" => classes.bounce = true,
-                "2bounce" => classes.second_bounce = true,
-                "delay" => classes.delay = true,
-                "data" | "policy" | "protocol" | "resource" | "software" => {}
-                _ => {
-                    let text = format!("notify_classes: there is no class \"{word}\"");
-                    return Err(Failure::config(text));
-                }
-            }
-        }
-        Ok(classes)
-    }
+/// `notify_classes`.
+pub(super) fn classes(view: &View<'_>) -> Result<ErrorClasses, Failure> {
+    ErrorClasses::parse(&view.list(names::NOTIFY_CLASSES))
+        .map_err(|word| Failure::config(format!("notify_classes: there is no class \"{word}\"")))
 }
 
 fn templates(view: &View<'_>) -> Result<Templates, Failure> {
@@ -162,6 +148,10 @@ mod tests {
         assert_eq!(all.second_bounce_to.as_deref(), Some("postmaster@example.com"));
         assert_eq!(all.bounce_copy_to.as_deref(), Some("b@example.net"));
         assert_eq!(all.delay_copy_to.as_deref(), Some("postmaster@example.com"));
+        assert_eq!(
+            (all.errors_to.as_str(), all.bounce_to.as_str()),
+            ("postmaster@example.com", "b@example.net")
+        );
         let error = settings("notify_classes = bounces\n").expect_err("no such class");
         assert!(error.to_string().contains("bounces"), "{error}");
     }

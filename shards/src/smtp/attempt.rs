@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use ringpost_core::dsn::{Action, Class, Status};
+use ringpost_core::dsn::{Action, Class, SessionKind, Status};
 use ringpost_core::envelope::{EnvelopeFields, Reason};
 use ringpost_core::logline::{self, Delays, Peer, Relay};
 use ringpost_core::qmgr::{Delivery, SiteHandle};
@@ -18,7 +18,7 @@ use crate::smtp::connection::{Connection, MailEnd, mail_recipients};
 use crate::smtp::endpoint::ServerEndpoint;
 use crate::smtp::hand_over;
 use crate::smtp::route::{self, Server};
-use crate::trace;
+use crate::{trace, transcript};
 
 /// Delivers over the kept connection, else over others to the site's servers in order. Leaves in `connection`
 /// what can carry another mail.
@@ -148,7 +148,8 @@ impl<'a> Attempt<'a> {
                 sessions += 1;
                 continue;
             }
-            match Connection::open(self.shard, server, endpoint).await {
+            let opened = Connection::open(self.shard, server, endpoint, |failed| self.report(failed)).await;
+            match opened {
                 Err(failure) => {
                     if failure.reply.is_none() && servers.len() > 1 {
                         dead_servers.borrow_mut().failed(server.address, now_ms());
@@ -208,6 +209,7 @@ impl<'a> Attempt<'a> {
         let recipients = mail_recipients(&message.envelope, &self.open);
         let reused = connection.session.mails_begun() > 0;
         let end = connection.mail(self.shard, &mail, &recipients, &message.content).await;
+        self.report(connection);
         match &end {
             MailEnd::Broken if reused && connection.session.is_unanswered() => return Err(Unanswered),
             MailEnd::Broken => {}
@@ -245,7 +247,9 @@ impl<'a> Attempt<'a> {
             let sender = verp_sender(fields.sender, recipient.address, delimiters);
             let mail = MailRequest { sender: &sender, ..mail_request(&fields) };
             let one = std::slice::from_ref(recipient);
-            let failure = match connection.mail(self.shard, &mail, one, &message.content).await {
+            let end = connection.mail(self.shard, &mail, one, &message.content).await;
+            self.report(connection);
+            let failure = match end {
                 MailEnd::Broken if kept && connection.session.is_unanswered() => {
                     // Those that were put off before have a place in the next connection, too.
                     self.put_off.clear();
@@ -271,6 +275,16 @@ impl<'a> Attempt<'a> {
             return Ok(false);
         }
         Ok(true)
+    }
+
+    /// Tells the postmaster what went wrong on a connection, unless it carries a report or a notice itself.
+    fn report(&self, connection: &mut Connection) {
+        let Some(excerpt) = connection.session.take_report() else { return };
+        let sender = self.message.envelope.sender();
+        if !sender.is_empty() && !transcript::is_ours(self.shard, sender) {
+            let peer = connection.session.peer().with_port();
+            transcript::report(self.shard, SessionKind::Client, connection.number, &peer, &excerpt);
+        }
     }
 
     /// All open recipients share one failure, which came before any mail.

@@ -64,11 +64,13 @@ pub enum MailEnd {
 }
 
 impl Connection {
-    /// Connects and shakes hands. On failure every recipient shares the reason.
+    /// Connects and shakes hands. On failure every recipient shares the reason; `report` is given what the postmaster
+    /// may want to hear of a handshake that failed.
     pub async fn open(
         shard: &Shard,
         server: &Server,
         endpoint: Arc<ServerEndpoint>,
+        report: impl FnOnce(&mut Connection),
     ) -> Result<Connection, Failure> {
         let peer = PeerName {
             host: server.host.clone(),
@@ -101,10 +103,13 @@ impl Connection {
         if let Some(warning) = connection.session.take_warning() {
             shard.log.warning("smtp", connection.number, format_args!("{warning}"));
         }
-        match (event, connection.session.failure()) {
-            (Event::Ready, _) => Ok(connection),
-            (_, Some(failure)) => Err(failure.clone()),
-            (_, None) => Err(Failure::connect(connection.session.peer(), "the server closed the session")),
+        if event == Event::Ready {
+            return Ok(connection);
+        }
+        report(&mut connection);
+        match connection.session.failure() {
+            Some(failure) => Err(failure.clone()),
+            None => Err(Failure::connect(connection.session.peer(), "the server closed the session")),
         }
     }
 
@@ -151,6 +156,7 @@ impl Connection {
                 Ok(false) => event = Event::Broken,
                 Err(error) => {
                     self.spoiled = true;
+                    self.session.content_unreadable();
                     return MailEnd::ContentUnreadable(error);
                 }
             }

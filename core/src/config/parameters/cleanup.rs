@@ -61,7 +61,7 @@ parameters! {
         "Whether the original recipient is kept beside the rewritten one.";
     ENABLE_THREADED_BOUNCES "enable_threaded_bounces" Bool = "no", Honoured("bounce, defer, trace"),
         "Whether bounces refer to the message that they return.";
-    ERROR_NOTICE_RECIPIENT "error_notice_recipient" Text = "postmaster", Refused { reason: "no transcripts of sessions are sent to the postmaster yet", weakens: Weakens::Never },
+    ERROR_NOTICE_RECIPIENT "error_notice_recipient" Text = "postmaster", Honoured("smtpd, smtp: transcripts of sessions"),
         "Who is told of errors.";
     HEADER_ADDRESS_TOKEN_LIMIT "header_address_token_limit" Int = "10240", WithoutEffect("addresses in headers are not rewritten yet"),
         "The most tokens of an address header that are looked at.";
@@ -135,7 +135,7 @@ parameters! {
         "Tables of patterns for headers of attached messages.";
     NON_SMTPD_MILTERS "non_smtpd_milters" List = "", Refused { reason: "milters are not served yet", weakens: Weakens::Always },
         "Milters for mail that does not come by SMTP.";
-    NOTIFY_CLASSES "notify_classes" List = "resource, software", Honoured("bounce and defer: classes bounce, 2bounce and delay; for the others, transcripts of sessions, nothing is sent yet"),
+    NOTIFY_CLASSES "notify_classes" List = "resource, software", Honoured("bounce, defer; smtpd and smtp: transcripts of sessions"),
         "Troubles that the postmaster is told of.";
     PROPAGATE_UNMATCHED_EXTENSIONS "propagate_unmatched_extensions" List = "canonical, virtual", WithoutEffect("addresses are not extended yet"),
         "Tables to whose results an address extension is carried over.";

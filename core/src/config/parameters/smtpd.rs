@@ -105,7 +105,7 @@ parameters! {
         "Whether a session must begin with HELO or EHLO.";
     SMTPD_HELO_RESTRICTIONS "smtpd_helo_restrictions" Restrictions = "", Honoured("smtpd"),
         "Restrictions at HELO and EHLO.";
-    SMTPD_HISTORY_FLUSH_THRESHOLD "smtpd_history_flush_threshold" Int = "100", WithoutEffect("no history of a session is kept"),
+    SMTPD_HISTORY_FLUSH_THRESHOLD "smtpd_history_flush_threshold" Int = "100", Honoured("smtpd"),
         "How many commands are kept for an error report.";
     SMTPD_JUNK_COMMAND_LIMIT "smtpd_junk_command_limit" Int(1, 1000000) = "${stress?{1}:{100}}", Honoured("smtpd"),
         "Commands without mail in between that a client may give before each counts as an error.";
