@@ -30,6 +30,29 @@ fn a_queue_that_drains_uses_the_same_files_again() {
 }
 
 #[test]
+fn a_queue_that_was_emptied_gives_its_room_back_before_the_close_has_ended() {
+    let disk = MemoryDisk::new(8);
+    let (spool, executor) = open(&disk, SpoolOptions { spares_max: 1, ..small_options() });
+    let model = Rc::new(RefCell::new(Model::default()));
+    let (task_spool, shared) = (spool.clone(), Rc::clone(&model));
+    let work = async move {
+        let mut ids = Vec::new();
+        for _ in 0..600 {
+            ids.push(store(&task_spool, &shared, 2000, false).await.expect("there is room"));
+        }
+        let filled = task_spool.figures().disk_bytes;
+        ids.into_iter().for_each(|id| task_spool.remove(id));
+        task_spool.close().await.expect("the disk works");
+        filled
+    };
+    let filled = executor.block_on(&disk, work).expect("nothing hangs");
+    let figures = spool.figures();
+    assert!(filled > 8 * small_options().segment_bytes, "{filled} bytes");
+    // The last head, its successor and a spare.
+    assert!(figures.disk_bytes <= 3 * small_options().segment_bytes, "{figures:?}");
+}
+
+#[test]
 fn a_backlog_of_one_percent_takes_at_most_twice_its_size_on_disk() {
     let disk = MemoryDisk::new(2);
     let options = SpoolOptions { spares_max: 1, ..small_options() };
