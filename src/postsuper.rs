@@ -1,4 +1,5 @@
-//! `postsuper`: delete, hold, release, requeue or expire queued messages.
+//! `postsuper`: delete, hold, release, requeue or expire queued messages, or check the queue, whether the system runs
+//! or not.
 
 use std::ffi::OsString;
 use std::io::BufRead;

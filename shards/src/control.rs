@@ -12,6 +12,9 @@
 //! The socket's mode lets everybody connect; what each may ask is decided by the kernel's word on who is there
 //! (`SO_PEERCRED`): the superuser and the engine's own user everything, others what `authorized_mailq_users` and
 //! `authorized_flush_users` say.
+//!
+//! While no engine runs the commands do without this: `view` reads the queue, `checking` reads all of it, `offline`
+//! takes the engine's lock and changes it.
 
 mod answering;
 mod checking;

@@ -207,6 +207,43 @@ fn the_queue_stays_its_owners_whoever_clears_it_up() {
     assert!(text(&said.stderr).ends_with("postsuper: Deleted: 1 message\n"));
 }
 
+/// Lets a byte of a message rot on the disk.
+fn harm(setup: &EngineSetup, track: &str) {
+    let mut harmed = 0;
+    for (path, mut bytes) in files_below(&setup.queue().join("spool")) {
+        if let Some(at) = bytes.windows(track.len()).position(|window| window == track.as_bytes()) {
+            bytes[at] ^= 1;
+            std::fs::write(path, bytes).expect("the test owns it");
+            harmed += 1;
+        }
+    }
+    assert_eq!(harmed, 1);
+}
+
+#[test]
+fn damaged_mail_is_deleted_by_its_queue_while_the_system_runs() {
+    let (setup, ids) = stopped_with("corrupt-online", 3);
+    harm(&setup, "track-0");
+    harm(&setup, "track-2");
+    let engine = setup.start();
+    for id in &ids {
+        succeeds(&setup, &["postqueue", "-i", id]);
+    }
+    engine.wait_for_log_count("what is damaged", 2, |line| {
+        line.process == "qmgr" && line.text.contains("it stays in the spool as corrupt")
+    });
+    // Not by chance.
+    let said = postsuper(&setup, &["-d", "ALL"], "");
+    assert!(said.ends_with("postsuper: Deleted: 1 message\n"), "{said}");
+    let said = postsuper(&setup, &["-d", &ids[0], "corrupt"], "");
+    assert_eq!(said, format!("postsuper: {}: removed\npostsuper: Deleted: 1 message\n", ids[0]));
+    let said = postsuper(&setup, &["-d", "ALL", "corrupt"], "");
+    assert!(said.ends_with(": removed\npostsuper: Deleted: 1 message\n"), "{said}");
+    assert_eq!(postsuper(&setup, &["-d", "ALL", "corrupt"], ""), "postsuper: Deleted: 0 messages\n");
+    engine.stop();
+    assert_eq!(postsuper(&setup, &["-s"], ""), "postsuper: Checked: 0 messages, 0 damaged\n");
+}
+
 #[test]
 fn a_check_reads_all_that_is_queued_and_tells_damage() {
     let (setup, ids) = stopped_with("offline-check", 3);
@@ -217,17 +254,7 @@ fn a_check_reads_all_that_is_queued_and_tells_damage() {
     // Without options, as Postfix: check, and purge.
     assert_eq!(postsuper(&setup, &[], ""), "postsuper: Checked: 3 messages, 0 damaged\n");
 
-    let mut harmed = 0;
-    for (path, bytes) in files_below(&spool) {
-        let track = b"track-1";
-        if let Some(at) = bytes.windows(track.len()).position(|window| window == track) {
-            let mut bytes = bytes;
-            bytes[at] ^= 1;
-            std::fs::write(path, bytes).expect("the test owns it");
-            harmed += 1;
-        }
-    }
-    assert_eq!(harmed, 1);
+    harm(&setup, "track-1");
     let checked = command(&setup, &["postsuper", "-s"]);
     assert_eq!(checked.status.code(), Some(1), "{checked:?}");
     let said = text(&checked.stderr);

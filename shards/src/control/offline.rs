@@ -5,7 +5,7 @@
 //! Sends:    the same answers, each piece when the commit that covers it is durable; the same lines to the mail log.
 //! Owns:     the lock of the queue directory, and a thread with a reactor and the spool of every shard, until
 //!           [`OfflineQueue::close`]. No scheduler: the next engine makes one of what it finds.
-//! Limits:   the spool's index (41 bytes for each queued message), [`MESSAGES_A_PIECE`] envelopes, [`PIECES_MAX`] answers
+//! Limits:   the spool's index (41 bytes for each queued message), `MESSAGES_A_PIECE` envelopes, `PIECES_MAX` answers
 //!           that the command has not read yet.
 //! On failure: what the log or the disk refuses ends the request with the reason; everything answered before is done.
 //! Standards: Postfix's postsuper(1).
@@ -27,6 +27,7 @@ use ringpost_spool::{EngineLock, LockError, MessageId, Queued, SHARDS_MAX, Spool
 use super::answering::Reply;
 use super::client::{ControlError, pass_on};
 use super::gather::gather;
+use super::operating::corrupt_named;
 use super::view::queue_of;
 use crate::log::{Log, LogSettings};
 use crate::message::ActiveMessage;
@@ -348,32 +349,21 @@ impl<'a> Logs<'a> {
         self.answer(spool, operation, done.iter().map(|message| message.name), reply, say).await
     }
 
-    /// Damaged mail, which can only be deleted. When it came is not known, so that `ALL` gives it a name without time.
+    /// Damaged mail, which can only be deleted.
     async fn delete_corrupt(
         &self,
         spool: &ShardSpool,
         which: &Which,
         say: &impl Fn(Piece),
     ) -> Result<u64, ControlError> {
-        let mut ids: Vec<MessageId> = spool.corrupt().iter().filter_map(|corrupt| corrupt.id).collect();
-        ids.sort_unstable();
-        ids.dedup();
-        let named = |id: MessageId| match which {
-            Which::All => Some(QueueId::new(0, id.bits())),
-            Which::Ids(names) => names
-                .iter()
-                .copied()
-                .find(|name| message_named(*name).is_some_and(|named| named.0 == id.bits())),
+        let names = match which {
+            Which::All => None,
+            Which::Ids(names) => Some(&names[..]),
         };
-        let done: Vec<QueueId> = ids
-            .into_iter()
-            .filter_map(|id| {
-                let name = named(id)?;
-                spool.remove(id);
-                Some(name)
-            })
-            .collect();
-        self.answer(spool, Operation::Delete, done.into_iter(), Reply::default(), say).await
+        let named = corrupt_named(spool, names);
+        named.iter().for_each(|(id, _)| spool.remove(*id));
+        let done = named.into_iter().map(|(_, name)| name);
+        self.answer(spool, Operation::Delete, done, Reply::default(), say).await
     }
 
     /// Logs and says what was done, when it is durable: what a command has reported done survives a crash.

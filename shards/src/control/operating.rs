@@ -6,6 +6,7 @@ use ringpost_core::control::{Answer, Operation, Queue, Queues};
 use ringpost_core::qmgr::MessageId as QueuedId;
 use ringpost_core::queue_id::QueueId;
 use ringpost_reactor::process::PeerCredentials;
+use ringpost_spool::{Disk, MessageId, Spool};
 
 use super::answering::{Question, Reply};
 use super::gather::gather;
@@ -51,6 +52,9 @@ pub async fn operate_all(
         shard.handle.yield_now().await;
     };
     let mut reply = Reply::default();
+    if from.before.is_none() && operation == Operation::Delete && queues.has(Queue::Corrupt) {
+        delete_corrupt(shard, None, peer, &mut reply);
+    }
     let wanted: Vec<(QueuedId, Option<QueueId>)> = found.into_iter().map(|id| (id, None)).collect();
     operate(shard, operation, &wanted, peer, &mut reply).await;
     reply.next = next.map(|entry| {
@@ -69,6 +73,9 @@ pub async fn operate_some(
     peer: PeerCredentials,
 ) -> Reply {
     let mut reply = Reply::default();
+    if operation == Operation::Delete && queues.has(Queue::Corrupt) {
+        delete_corrupt(shard, Some(&ids), peer, &mut reply);
+    }
     let in_queues =
         |id: &QueuedId| operator::state(shard, *id).is_some_and(|state| queues.has(Queue::of(state)));
     let wanted: Vec<(QueuedId, Option<QueueId>)> = ids
@@ -108,12 +115,7 @@ async fn operate(
         };
         operator::pump(shard);
         for name in done.into_iter().flatten() {
-            reply.count += 1;
-            reply.say(&Answer::Operated(name));
-            shard.log.write(|lines, out, now_s| {
-                let text = operation.past().as_bytes();
-                lines.about(out, now_s, "postsuper", peer.pid.into(), name.as_str(), text);
-            });
+            tell(shard, operation, name, peer, reply);
         }
     }
     if reply.count > 0 {
@@ -122,6 +124,42 @@ async fn operate(
         }
         shard.log.write_out().await;
     }
+}
+
+/// Says and logs that it is done.
+fn tell(shard: &Shard, operation: Operation, name: QueueId, peer: PeerCredentials, reply: &mut Reply) {
+    reply.count += 1;
+    reply.say(&Answer::Operated(name));
+    shard.log.write(|lines, out, now_s| {
+        let text = operation.past().as_bytes();
+        lines.about(out, now_s, "postsuper", peer.pid.into(), name.as_str(), text);
+    });
+}
+
+fn delete_corrupt(shard: &Rc<Shard>, names: Option<&[QueueId]>, peer: PeerCredentials, reply: &mut Reply) {
+    for (id, name) in corrupt_named(&shard.spool, names) {
+        operator::delete_corrupt(shard, QueuedId(id.bits()));
+        tell(shard, Operation::Delete, name, peer, reply);
+    }
+}
+
+/// The damaged messages that are meant, all without `names`. Nobody can read when they came, so that what is not named
+/// is called by a name without that time.
+pub(super) fn corrupt_named<D: Disk>(
+    spool: &Spool<D>,
+    names: Option<&[QueueId]>,
+) -> Vec<(MessageId, QueueId)> {
+    let mut ids: Vec<MessageId> = spool.corrupt().iter().filter_map(|corrupt| corrupt.id).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    let named = |id: MessageId| match names {
+        None => Some(QueueId::new(0, id.bits())),
+        Some(names) => {
+            let is_it = |name: &QueueId| operator::message_named(*name) == Some(QueuedId(id.bits()));
+            names.iter().copied().find(is_it)
+        }
+    };
+    ids.into_iter().filter_map(|id| Some((id, named(id)?))).collect()
 }
 
 /// False if it is in no state for it.

@@ -134,6 +134,13 @@ pub fn delete(shard: &Rc<Shard>, id: QueuedId) -> bool {
     true
 }
 
+/// Deletes a damaged message, which the scheduler may never have met.
+pub fn delete_corrupt(shard: &Rc<Shard>, id: QueuedId) {
+    if !delete(shard, id) {
+        shard.spool.remove(MessageId::from_bits(id.0));
+    }
+}
+
 /// Puts a message on hold; one in delivery at the end of its attempt. False if it is there already.
 pub fn hold(shard: &Rc<Shard>, id: QueuedId) -> bool {
     let mut scheduler = shard.qmgr.scheduler.borrow_mut();
