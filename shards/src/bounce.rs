@@ -10,13 +10,14 @@
 use std::rc::Rc;
 
 use ringpost_core::dsn::{Action, Audience, Notice, NoticeKind, Status};
-use ringpost_core::envelope::{OutcomeKind, Reason, write_outcome};
+use ringpost_core::envelope::{OutcomeKind, Progress, Reason, write_outcome};
 use ringpost_core::logline::{self, Delays, Relay};
 use ringpost_core::verp::verp_sender;
 use ringpost_spool::StoreError;
 
 use crate::message::{ActiveMessage, outcome_note};
 use crate::notice;
+use crate::recipients::Chosen;
 use crate::shard::Shard;
 
 const TO_SENDER: &str = "sender non-delivery notification";
@@ -40,17 +41,21 @@ pub async fn notify(shard: &Rc<Shard>, message: &ActiveMessage) -> Result<(), St
     match fields.verp {
         Some(delimiters) if settings.verp_bounces => {
             let failures = message.progress.borrow().reports().failures() as usize;
-            for place in 0..failures {
-                let notice = verp_notice(shard, message, place, |recipient| {
-                    verp_sender(fields.sender, recipient, delimiters).into_owned()
-                });
-                notice::send(shard, message, notice, TO_SENDER).await?;
+            for from in (0..failures).step_by(notice::RECIPIENTS_MAX) {
+                let chosen = failed_recipients(shard, message, from, notice::RECIPIENTS_MAX).await?;
+                for place in from..failures.min(from + notice::RECIPIENTS_MAX) {
+                    let notice = verp_notice(shard, message, &chosen, place, |recipient| {
+                        verp_sender(fields.sender, recipient, delimiters).into_owned()
+                    });
+                    notice::send(shard, message, notice, TO_SENDER).await?;
+                }
             }
         }
         _ => in_parts(shard, message, Audience::Sender(fields.sender), TO_SENDER).await?,
     }
     if let Some(postmaster) = &settings.bounce_copy_to {
-        let copy = part(shard, message, Audience::Postmaster(postmaster), 0, notice::RECIPIENTS_MAX);
+        let chosen = failed_recipients(shard, message, 0, notice::RECIPIENTS_MAX).await?;
+        let copy = part(shard, message, &chosen, Audience::Postmaster(postmaster), 0, notice::RECIPIENTS_MAX);
         notice::send_copy(shard, message, copy, TO_POSTMASTER).await;
     }
     Ok(())
@@ -65,7 +70,8 @@ async fn in_parts(
 ) -> Result<(), StoreError> {
     let failures = message.progress.borrow().reports().failures() as usize;
     for from in (0..failures).step_by(notice::RECIPIENTS_MAX) {
-        let notice = part(shard, message, audience, from, notice::RECIPIENTS_MAX);
+        let chosen = failed_recipients(shard, message, from, notice::RECIPIENTS_MAX).await?;
+        let notice = part(shard, message, &chosen, audience, from, notice::RECIPIENTS_MAX);
         notice::send(shard, message, notice, text).await?;
     }
     Ok(())
@@ -74,48 +80,68 @@ async fn in_parts(
 fn part(
     shard: &Shard,
     message: &ActiveMessage,
+    chosen: &Chosen<'_>,
     audience: Audience<'_>,
     from: usize,
     count: usize,
 ) -> Option<Notice> {
     let progress = message.progress.borrow();
-    let failures = progress.reports().iter().filter(|(_, action, _)| *action == Action::Failed);
-    notice::build(shard, message, NoticeKind::Failure, audience, failures.skip(from).take(count))
+    let failures = failures(&progress).skip(from).take(count);
+    notice::build(shard, message, chosen, NoticeKind::Failure, audience, failures)
+}
+
+/// The recipients of some failures.
+async fn failed_recipients<'m>(
+    shard: &Shard,
+    message: &'m ActiveMessage,
+    from: usize,
+    count: usize,
+) -> Result<Chosen<'m>, StoreError> {
+    notice::recipients(shard, message, || {
+        failures(&message.progress.borrow()).skip(from).take(count).map(|(index, ..)| index).collect()
+    })
+    .await
+}
+
+fn failures(progress: &Progress) -> impl Iterator<Item = (u32, Action, &Reason)> + Clone {
+    progress.reports().iter().filter(|(_, action, _)| *action == Action::Failed)
 }
 
 /// The notice about one recipient of VERP mail, to the return path that `path` makes for it.
 fn verp_notice(
     shard: &Shard,
     message: &ActiveMessage,
+    chosen: &Chosen<'_>,
     place: usize,
     path: impl Fn(&str) -> String,
 ) -> Option<Notice> {
     let progress = message.progress.borrow();
-    let mut failures = progress.reports().iter().filter(|(_, action, _)| *action == Action::Failed);
-    let failure = failures.nth(place)?;
-    let recipient = message.envelope.recipient(failure.0)?;
+    let failure = failures(&progress).nth(place)?;
+    let recipient = chosen.recipient(failure.0)?;
     let path = path(match recipient.original {
         "" => recipient.address,
         original => original,
     });
-    notice::build(shard, message, NoticeKind::Failure, Audience::Sender(&path), std::iter::once(failure))
+    let failure = std::iter::once(failure);
+    notice::build(shard, message, chosen, NoticeKind::Failure, Audience::Sender(&path), failure)
 }
 
 /// The failures could not be told: the message stays, and each recipient's line says why.
-pub fn log_unstored(shard: &Shard, message: &ActiveMessage, error: &StoreError) {
+pub async fn log_unstored(shard: &Shard, message: &ActiveMessage, error: &StoreError) {
     notice::warn(shard, message, format_args!("the non-delivery notification cannot be stored: {error}"));
-    let failed: Vec<u32> = {
-        let progress = message.progress.borrow();
-        let failures = progress.reports().iter().filter(|(_, action, _)| *action == Action::Failed);
-        failures.map(|(recipient, ..)| recipient).collect()
+    let failed = || {
+        failures(&message.progress.borrow()).take(notice::RECIPIENTS_MAX).map(|(index, ..)| index).collect()
     };
+    // When they cannot be read either, the line above is all that can be said.
+    let Ok(chosen) = notice::recipients(shard, message, failed).await else { return };
+    let failed: Vec<u32> = failed();
     let reason = Reason {
         status: Status::persistent(3, 0),
         text: "bounce failed".to_owned(),
         reply: String::new(),
         remote_mta: String::new(),
     };
-    crate::smtp::log_without_attempt(shard, message, &failed, &reason);
+    crate::smtp::log_without_attempt(shard, message, &chosen, &failed, &reason);
 }
 
 /// Whether mail to this address, which is ours, ends here: the double-bounce address reads no mail, so that another

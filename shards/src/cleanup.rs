@@ -15,7 +15,9 @@ use ringpost_core::address::Address;
 use ringpost_core::cleanup::{CleanedHead, Facts, Piece, clean_head, first_occurrences, local_headers};
 use ringpost_core::date;
 use ringpost_core::dsn::decode_xtext;
-use ringpost_core::envelope::{BodyKind, Envelope, EnvelopeFields, EnvelopeWriter, Recipient};
+use ringpost_core::envelope::{
+    BodyKind, Envelope, EnvelopeFields, EnvelopeWriter, Recipient, WrittenEnvelope,
+};
 use ringpost_core::logline::AddressText;
 use ringpost_core::queue_id::QueueId;
 use ringpost_core::reply::Reply;
@@ -46,6 +48,8 @@ pub struct Incoming {
     arrival_us: u64,
     chunks: Vec<ChunkRef>,
     chunked_bytes: u64,
+    /// Pieces of an envelope that is too large for one record.
+    envelope_chunks: Vec<ChunkRef>,
     message_id: String,
     /// What cleanup added to the content, less what it dropped.
     grown_bytes: i64,
@@ -64,6 +68,7 @@ impl Incoming {
             arrival_us,
             chunks: Vec::new(),
             chunked_bytes: 0,
+            envelope_chunks: Vec::new(),
             message_id: String::new(),
             grown_bytes: 0,
             refusal: None,
@@ -111,8 +116,8 @@ impl Incoming {
 
     /// Gives up what was stored of a message that will not be.
     pub fn abandon(self, shard: &Shard) {
-        if !self.chunks.is_empty() {
-            shard.spool.abandon_chunks(self.chunks);
+        for chunks in [self.chunks, self.envelope_chunks].into_iter().filter(|chunks| !chunks.is_empty()) {
+            shard.spool.abandon_chunks(chunks);
         }
     }
 
@@ -145,19 +150,25 @@ impl Incoming {
         session: &Session,
         pieces: Pieces,
     ) -> Result<(), Reply> {
-        let envelope = self.envelope(session);
+        let envelope = self.envelope(shard, session).await?;
+        let in_pieces = !self.envelope_chunks.is_empty();
         {
             let slices: SmallVec<[&[u8]; 4]> = pieces.iter().map(|piece| &piece[..]).collect();
-            shard.spool.store(self.record(&envelope, Content::Inline(&slices))).await.map_err(store_reply)?;
+            let record = self.record(&envelope, Content::Inline(&slices));
+            shard.spool.store(record).await.map_err(store_reply)?;
         }
         self.log_message_id(shard);
+        if in_pieces {
+            qmgr::accepted_in_spool(shard, self.id);
+            return Ok(());
+        }
         let envelope = Envelope::decode(envelope.into()).expect("an envelope that was just written");
         qmgr::accepted(shard, ActiveMessage::fresh(self.id, self.queue_id, envelope, pieces));
         Ok(())
     }
 
     async fn store_chunked(&mut self, shard: &Rc<Shard>, session: &Session) -> Result<(), Reply> {
-        let envelope = self.envelope(session);
+        let envelope = self.envelope(shard, session).await?;
         // From here on the spool answers for the chunks, also when it fails.
         let content =
             Content::Chunked { chunks: std::mem::take(&mut self.chunks), total: self.chunked_bytes };
@@ -167,9 +178,12 @@ impl Incoming {
         Ok(())
     }
 
-    fn record<'a>(&self, envelope: &'a [u8], content: Content<'a>) -> NewMessage<'a> {
+    /// The spool answers for the envelope's chunks from here on.
+    fn record<'a>(&mut self, envelope: &'a [u8], content: Content<'a>) -> NewMessage<'a> {
         let due_at_s = (self.arrival_us / 1_000_000) as u32;
-        NewMessage { id: self.id, arrival_us: self.arrival_us, due_at_s, held: false, envelope, content }
+        let envelope_chunks = std::mem::take(&mut self.envelope_chunks);
+        let (id, arrival_us) = (self.id, self.arrival_us);
+        NewMessage { id, arrival_us, due_at_s, held: false, envelope, envelope_chunks, content }
     }
 
     /// The first chunk carries the cleaned headers.
@@ -228,7 +242,9 @@ impl Incoming {
         Ok(assemble(head, content))
     }
 
-    fn envelope(&self, session: &Session) -> Vec<u8> {
+    /// The envelope, or the first part of one whose recipients are in pieces, which are stored by now. Does not wait for
+    /// an envelope of usual size.
+    async fn envelope(&mut self, shard: &Shard, session: &Session) -> Result<Vec<u8>, Reply> {
         let mail = session.mail();
         let client = session.client();
         let address = AddressText::new(client.address);
@@ -253,14 +269,27 @@ impl Incoming {
         for index in first_occurrences(recipients, DUPLICATE_FILTER_MAX) {
             let recipient = &recipients[index];
             let orcpt = recipient.orcpt.as_deref().map(decode_xtext).unwrap_or_default();
-            writer.recipient(&Recipient {
+            let full = writer.recipient(&Recipient {
                 address: recipient.address.as_str(),
                 orcpt: &orcpt,
                 original: "",
                 notify: recipient.notify,
             });
+            if let Some(piece) = full {
+                Box::pin(self.store_envelope_piece(shard, &piece)).await?;
+            }
         }
-        writer.finish()
+        let WrittenEnvelope { head, last_piece } = writer.finish();
+        if let Some(piece) = last_piece {
+            Box::pin(self.store_envelope_piece(shard, &piece)).await?;
+        }
+        Ok(head)
+    }
+
+    async fn store_envelope_piece(&mut self, shard: &Shard, piece: &[u8]) -> Result<(), Reply> {
+        let chunk = shard.spool.store_chunk(self.id, &[piece]).await.map_err(store_reply)?;
+        self.envelope_chunks.push(chunk);
+        Ok(())
     }
 
     fn log_message_id(&self, shard: &Shard) {
@@ -352,10 +381,15 @@ pub async fn store_local(shard: &Rc<Shard>, mail: LocalMail<'_>) -> Result<Queue
         ..EnvelopeFields::default()
     };
     let mut writer = EnvelopeWriter::new(Vec::with_capacity(256), &fields);
-    writer.recipient(&mail.recipient);
-    let envelope = writer.finish();
+    let full = writer.recipient(&mail.recipient);
+    assert!(full.is_none(), "one recipient is no large envelope");
+    let envelope = writer.finish().head;
     let due_at_s = (arrival_us / 1_000_000) as u32;
-    let record = |content| NewMessage { id, arrival_us, due_at_s, held: false, envelope: &envelope, content };
+    let envelope_chunks = Vec::new();
+    let record = |content| {
+        let envelope = &envelope;
+        NewMessage { id, arrival_us, due_at_s, held: false, envelope, envelope_chunks, content }
+    };
     let in_memory = fields.content_bytes <= INLINE_CONTENT_BYTES_MAX as u64;
     if in_memory {
         let slices: Vec<&[u8]> = pieces.iter().map(|piece| &piece[..]).collect();

@@ -10,9 +10,11 @@ use std::rc::Rc;
 
 use ringpost_core::dsn::{Action, Audience, Notice, NoticeKind, Status};
 use ringpost_core::envelope::Reason;
+use ringpost_spool::StoreError;
 
 use crate::message::ActiveMessage;
 use crate::notice;
+use crate::recipients::Chosen;
 use crate::shard::Shard;
 
 /// Whether the warning is due now.
@@ -29,19 +31,32 @@ pub fn is_due(shard: &Shard, message: &ActiveMessage) -> bool {
 /// Sends the warning. A failure leaves it due.
 pub async fn notify(shard: &Rc<Shard>, message: &ActiveMessage) {
     let sender = message.envelope.sender();
-    let warning = build(shard, message, Audience::Sender(sender));
+    let indexes = || message.progress.borrow().remaining().take(notice::RECIPIENTS_MAX).collect();
+    let chosen = match notice::recipients(shard, message, indexes).await {
+        Ok(chosen) => chosen,
+        Err(error) => return warn_unstored(shard, message, &error),
+    };
+    let warning = build(shard, message, &chosen, Audience::Sender(sender));
     if let Err(error) = notice::send(shard, message, warning, "sender delay notification").await {
-        notice::warn(shard, message, format_args!("the delay notification cannot be stored: {error}"));
-        return;
+        return warn_unstored(shard, message, &error);
     }
     message.progress.borrow_mut().tell_delay();
     if let Some(postmaster) = &shard.settings.notices.delay_copy_to {
-        let copy = build(shard, message, Audience::Postmaster(postmaster));
+        let copy = build(shard, message, &chosen, Audience::Postmaster(postmaster));
         notice::send_copy(shard, message, copy, "postmaster delay notification").await;
     }
 }
 
-fn build(shard: &Shard, message: &ActiveMessage, audience: Audience<'_>) -> Option<Notice> {
+fn warn_unstored(shard: &Shard, message: &ActiveMessage, error: &StoreError) {
+    notice::warn(shard, message, format_args!("the delay notification cannot be stored: {error}"));
+}
+
+fn build(
+    shard: &Shard,
+    message: &ActiveMessage,
+    chosen: &Chosen<'_>,
+    audience: Audience<'_>,
+) -> Option<Notice> {
     let unknown = Reason {
         status: Status::persistent(0, 0),
         text: "delivery is still being tried".to_owned(),
@@ -53,5 +68,5 @@ fn build(shard: &Shard, message: &ActiveMessage, audience: Audience<'_>) -> Opti
         .remaining()
         .take(notice::RECIPIENTS_MAX)
         .map(|index| (index, Action::Delayed, progress.reason(index).unwrap_or(&unknown)));
-    notice::build(shard, message, NoticeKind::Delay, audience, delayed)
+    notice::build(shard, message, chosen, NoticeKind::Delay, audience, delayed)
 }

@@ -14,6 +14,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ringpost_core::envelope::Progress;
 use ringpost_core::flush::{FlushLists, LISTED_MAX, SiteFlush};
 use ringpost_core::qmgr::{MessageId as QueuedId, MessageState};
 use ringpost_reactor::Moment;
@@ -22,6 +23,7 @@ use ringpost_spool::{Listed, MessageId};
 use crate::mesh::MeshMessage;
 use crate::message::{ActiveMessage, Damaged, stored};
 use crate::qmgr;
+use crate::recipients::StoredEnvelope;
 use crate::shard::Shard;
 
 /// Requests that one shard works on at a time. A client gets an answer before its request is carried out, so that only
@@ -80,9 +82,15 @@ pub fn recovered(shard: &Shard) {
 }
 
 /// Mail for the recipients that remain of this message is deferred.
-pub fn deferred(shard: &Shard, message: &ActiveMessage) {
+pub fn deferred(shard: &Rc<Shard>, message: &ActiveMessage) {
     let served = &shard.settings.fast_flush_domains;
     if served.is_empty() {
+        return;
+    }
+    if let Some(stored) = message.in_pieces() {
+        let (shard, stored) = (shard.clone(), stored.clone());
+        let progress = message.progress.borrow().clone();
+        shard.clone().handle.spawn(async move { list_parts(&shard, &stored, &progress).await });
         return;
     }
     let note = || {
@@ -111,8 +119,12 @@ pub fn deferred(shard: &Shard, message: &ActiveMessage) {
 /// This message has ended. Only one that was deferred can be in a list.
 pub fn ended(shard: &Shard, message: &ActiveMessage) {
     if shard.flush.lists.borrow().listed() > 0 && message.progress.borrow().attempts() > 0 {
+        let id = QueuedId(message.id.bits());
+        if message.in_pieces().is_some() {
+            return shard.flush.lists.borrow_mut().retain(|listed| listed != id);
+        }
         let addresses = message.envelope.recipients().map(|recipient| recipient.address);
-        shard.flush.lists.borrow_mut().ended(QueuedId(message.id.bits()), addresses);
+        shard.flush.lists.borrow_mut().ended(id, addresses);
     }
 }
 
@@ -167,7 +179,7 @@ async fn read_recovered(shard: Rc<Shard>) {
         }
         for listed in shard.spool.envelopes(&ids).await.into_iter().flatten() {
             // What is damaged is told when its turn comes to be delivered.
-            let _ = list_stored(&shard, listed);
+            let _ = list_stored(&shard, listed).await;
         }
     }
     shard.flush.recovered.set(Recovered::Listed);
@@ -176,19 +188,29 @@ async fn read_recovered(shard: Rc<Shard>) {
     }
 }
 
-fn list_stored(shard: &Shard, listed: Listed) -> Result<(), Damaged> {
-    let id = QueuedId(listed.queued.id.bits());
-    let (envelope, progress) = stored(listed.envelope, &listed.notes)?;
-    // What is active now is listed when it is deferred again, if it is.
-    if qmgr::state(shard, id) == Some(MessageState::Deferred) {
-        let recipients = envelope.recipients().enumerate();
-        let remaining = recipients.filter(|(index, _)| !progress.is_done(*index as u32));
+async fn list_stored(shard: &Shard, listed: Listed) -> Result<(), Damaged> {
+    let (stored, progress) =
+        stored(listed.queued.id, listed.envelope, listed.envelope_chunks, &listed.notes)?;
+    list_parts(shard, &stored, &progress).await;
+    Ok(())
+}
+
+/// Lists a deferred message part by part. A part that cannot be read is told of when its turn comes to be delivered.
+async fn list_parts(shard: &Shard, stored: &StoredEnvelope, progress: &Progress) {
+    let id = QueuedId(stored.id.bits());
+    for number in 0..stored.part_count() {
+        let Ok(part) = stored.part(&shard.spool, number).await else { continue };
+        // What is active now is listed when it is deferred again, if it is.
+        if qmgr::state(shard, id) != Some(MessageState::Deferred) {
+            return;
+        }
+        let recipients = part.recipients();
+        let remaining = recipients.iter().filter(|(index, _)| !progress.is_done(*index));
         let addresses = remaining.map(|(_, recipient)| recipient.address);
         let served = &shard.settings.fast_flush_domains;
-        // Full lists are told when mail is deferred.
+        // Full lists are told when small mail is deferred.
         let _ = shard.flush.lists.borrow_mut().deferred(served, id, addresses);
     }
-    Ok(())
 }
 
 fn begin(shard: &Rc<Shard>, work: impl Future<Output = ()> + 'static) {

@@ -30,6 +30,7 @@ pub mod message;
 pub mod notice;
 pub mod qmgr;
 pub mod race;
+pub mod recipients;
 pub mod requeue;
 pub mod settings;
 pub mod shard;

@@ -7,6 +7,7 @@
 //! On failure: the notice is not stored, and the caller keeps the reports.
 //! Standards: RFC 3464, RFC 3461 (NOTIFY, RET), RFC 5321 section 4.5.5 (the null reverse-path, no bounce of a bounce).
 
+use std::io;
 use std::rc::Rc;
 
 use bytes::Bytes;
@@ -20,6 +21,7 @@ use ringpost_spool::{INLINE_CONTENT_BYTES_MAX, StoreError};
 
 use crate::cleanup::{self, LocalMail};
 use crate::message::{ActiveMessage, Content};
+use crate::recipients::Chosen;
 use crate::shard::Shard;
 
 /// Bytes of a message that a notice returns at most: it is put together in memory.
@@ -29,10 +31,23 @@ const RETURNED_BYTES_MAX: u64 = 4 << 20;
 /// notices.
 pub const RECIPIENTS_MAX: usize = 10_000;
 
+/// The recipients that a notice is about, from wherever they are.
+///
+/// # Errors
+/// They cannot be read now, so that there can be no notice yet.
+pub async fn recipients<'m>(
+    shard: &Shard,
+    message: &'m ActiveMessage,
+    indexes: impl FnOnce() -> Vec<u32>,
+) -> Result<Chosen<'m>, StoreError> {
+    message.read(&shard.spool, indexes).await.map_err(|error| StoreError::Failed(io::Error::other(error)))
+}
+
 /// The notice about these recipients; None when there is nothing that its audience is to hear.
 pub fn build<'r>(
     shard: &Shard,
     message: &ActiveMessage,
+    chosen: &Chosen<'_>,
     kind: NoticeKind,
     audience: Audience<'_>,
     reports: impl Iterator<Item = (u32, Action, &'r Reason)> + Clone,
@@ -64,7 +79,7 @@ pub fn build<'r>(
         eight_bit: fields.body != BodyKind::SevenBit,
     };
     let recipients = reports.filter_map(|(index, action, reason)| {
-        let recipient = message.envelope.recipient(index)?;
+        let recipient = chosen.recipient(index)?;
         Some(ReportedRecipient {
             address: recipient.address,
             original: recipient.original,

@@ -5,12 +5,13 @@
 //!           lines `queue active`, `removed` and `status=expired`.
 //! Owns:     the scheduler, and the active messages in memory.
 //! Limits:   `qmgr_message_active_limit` and the scheduler's byte budgets bound what is in memory; beyond them only
-//!           ids are kept and messages are loaded again when their turn comes. An active message's envelope is in
-//!           memory as it was stored; its recipients are resolved and queued by batches.
+//!           ids are kept and messages are loaded again when their turn comes. Recipients are resolved and queued by
+//!           batches; those of a large envelope are in memory only while the scheduler has them (`activation`).
 //! On failure: a message that cannot be read is postponed (disk trouble) or set aside as corrupt (damage); while the
 //!           spool cannot take records no delivery starts, because its outcome could not be kept.
 //! Standards: Postfix's qmgr(8); RFC 5321 section 4.5.4.1.
 
+mod activation;
 mod ending;
 pub mod routing;
 
@@ -22,25 +23,20 @@ use hashbrown::{HashMap, HashSet};
 use ringpost_core::dsn::Status;
 use ringpost_core::envelope::{Reason, Reports};
 use ringpost_core::qmgr::{
-    Action, Custody, Delivery, DeliveryReport, MessageId as QueuedId, MessageState, QmgrSettings, Refilled,
-    Resolved, Scheduler, ShardPlace, SiteHandle, SiteNames, SlotMessage,
+    Action, Custody, Delivery, DeliveryReport, MessageId as QueuedId, MessageState, QmgrSettings, Scheduler,
+    ShardPlace, SiteHandle, SiteNames, SlotMessage,
 };
 use ringpost_reactor::local::Notify;
-use ringpost_spool::{LoadError, MessageId, SpoolEvent, SpoolState};
-use smallvec::SmallVec;
+use ringpost_spool::{MessageId, SpoolEvent, SpoolState};
 
-use crate::message::{ActiveMessage, Unread};
+use crate::message::ActiveMessage;
 use crate::race::race;
 use crate::shard::Shard;
-use crate::{bounce, smtp};
+use crate::smtp;
 
 use self::ending::AttemptEnd;
-use self::routing::Destination;
 
 pub mod operator;
-
-/// How soon mail is looked at again after the spool could not be read.
-const SPOOL_TROUBLE_WAIT: Duration = Duration::from_secs(5);
 
 /// The queue manager of one shard.
 pub struct Qmgr {
@@ -50,6 +46,9 @@ pub struct Qmgr {
     notices_pending: RefCell<HashSet<u64, foldhash::fast::RandomState>>,
     /// Messages that an operator has deleted or requeues, until the scheduler gives them back.
     fates: RefCell<HashMap<u64, operator::Fate, foldhash::fast::RandomState>>,
+    /// Recipients of large envelopes that are being read for messages which become active; the scheduler knows of those
+    /// that it has asked for itself.
+    recipients_being_read: Cell<u32>,
     pumping: Cell<bool>,
     /// Told when the scheduler wants to be woken before [`Qmgr::sleeping_until_ms`].
     rescheduled: Notify,
@@ -69,6 +68,7 @@ impl Qmgr {
             messages: RefCell::default(),
             notices_pending: RefCell::default(),
             fates: RefCell::default(),
+            recipients_being_read: Cell::new(0),
             pumping: Cell::new(false),
             rescheduled: Notify::new(),
             sleeping_until_ms: Cell::new(0),
@@ -261,8 +261,8 @@ fn perform(shard: &Rc<Shard>, action: Action) {
     match action {
         // At the stop nothing new is begun; what is not begun is found in the spool at the next start.
         Action::Activate { .. } | Action::Refill { .. } | Action::Deliver(_) if shard.drain.begun() => {}
-        Action::Activate { id } => activate(shard, id),
-        Action::Refill { id, recipients_max } => refill(shard, id, recipients_max),
+        Action::Activate { id } => activation::activate(shard, id),
+        Action::Refill { id, recipients_max } => activation::refill(shard, id, recipients_max),
         Action::Deliver(delivery) => deliver(shard, delivery),
         Action::DeferNow { id, site: _, recipients, reason } => {
             let message = shard.qmgr.message(id);
@@ -282,129 +282,6 @@ fn perform(shard: &Rc<Shard>, action: Action) {
         Action::Expire { id } => ending::end_attempt(shard, id, AttemptEnd::Expired),
         Action::Held { id } => operator::held(shard, id),
     }
-}
-
-// ---------------------------------------------------------------------------------------------------------------
-// incoming → active
-
-/// A message whose notice is still being stored waits: loaded now, it would come with the progress of before.
-fn activate(shard: &Rc<Shard>, id: QueuedId) {
-    if shard.qmgr.notices_pending.borrow().contains(&id.0) {
-        shard.qmgr.scheduler.borrow_mut().postponed(id, now_ms(shard));
-        return;
-    }
-    let kept = shard.qmgr.messages.borrow().get(&id.0).cloned();
-    match kept {
-        Some(message) => begin_attempt(shard, &message),
-        None => shard.handle.spawn(load_and_activate(shard.clone(), id)),
-    }
-}
-
-async fn load_and_activate(shard: Rc<Shard>, id: QueuedId) {
-    let spool_id = MessageId::from_bits(id.0);
-    let loaded = match shard.spool.load(spool_id).await {
-        Ok(loaded) => ActiveMessage::loaded(spool_id, loaded).map_err(|_| LoadError::Corrupt(spool_id)),
-        Err(error) => Err(error),
-    };
-    match loaded {
-        Ok(message) => {
-            shard.counters.reloads.one();
-            let message = Rc::new(message);
-            shard.qmgr.messages.borrow_mut().insert(id.0, message.clone());
-            begin_attempt(&shard, &message);
-        }
-        Err(LoadError::Failed(error)) => {
-            shard.log.warning("qmgr", 0, format_args!("message {spool_id} cannot be read now: {error}"));
-            shard.handle.sleep(SPOOL_TROUBLE_WAIT).await;
-            shard.qmgr.scheduler.borrow_mut().postponed(id, now_ms(&shard));
-        }
-        Err(error) => {
-            shard.log.warning("qmgr", 0, format_args!("{error}; it stays in the spool as corrupt"));
-            shard.qmgr.scheduler.borrow_mut().corrupted(id);
-        }
-    }
-    pump(&shard);
-}
-
-fn begin_attempt(shard: &Rc<Shard>, message: &ActiveMessage) {
-    message.active_at_us.set(shard.handle.wall().as_micros());
-    shard.log.write(|lines, out, now_s| {
-        let fields = message.envelope.fields();
-        let remaining = u64::from(message.progress.borrow().remaining_count());
-        let sender = fields.sender.as_bytes();
-        lines.queue_active(
-            out,
-            now_s,
-            shard.index as u64,
-            message.queue_id.as_str(),
-            sender,
-            fields.content_bytes,
-            remaining,
-        );
-    });
-    let count = message.progress.borrow().remaining_count();
-    message.unread.set(Unread { from: 0, count });
-    let recipients_max = shard.qmgr.scheduler.borrow().batch_recipients();
-    let batch = read_recipients(shard, message, recipients_max);
-    let resolved = Resolved {
-        arrival_ms: message.envelope.arrival_us() / 1000,
-        bytes: message.memory_bytes(),
-        null_sender: message.envelope.sender().is_empty(),
-        force_expired: message.force_expired.get(),
-        deferred: batch.unresolved,
-        unread: message.unread.get().count,
-    };
-    let id = QueuedId(message.id.bits());
-    shard.qmgr.scheduler.borrow_mut().activated(id, resolved, &batch.plan, now_ms(shard));
-}
-
-fn refill(shard: &Rc<Shard>, id: QueuedId, recipients_max: u32) {
-    let message = shard.qmgr.message(id);
-    let batch = read_recipients(shard, &message, recipients_max);
-    let read = Refilled { deferred: batch.unresolved, unread: message.unread.get().count };
-    shard.qmgr.scheduler.borrow_mut().refilled(id, read, &batch.plan, now_ms(shard));
-}
-
-/// Recipients as the scheduler takes them.
-struct RecipientBatch {
-    plan: SmallVec<[(SiteHandle, u32); 4]>,
-    /// Recipients that are deferred because nothing here can deliver them.
-    unresolved: u32,
-}
-
-/// Resolves the next recipients of a message, `recipients_max` at most.
-fn read_recipients(shard: &Rc<Shard>, message: &ActiveMessage, recipients_max: u32) -> RecipientBatch {
-    let mut unread = message.unread.get();
-    let mut plan = SmallVec::new();
-    let mut unresolved: SmallVec<[u32; 4]> = SmallVec::new();
-    let most = unread.count.min(recipients_max);
-    let left = unread.count - most;
-    for (index, recipient) in message.envelope.recipients_from(unread.from) {
-        if unread.count == left {
-            break;
-        }
-        unread.from = index + 1;
-        if message.progress.borrow().is_done(index) {
-            continue;
-        }
-        unread.count -= 1;
-        match routing::destination(shard, message.envelope.sender(), recipient.address) {
-            Destination::Site { transport, nexthop } => {
-                let name = shard.settings.site_name(&transport, &nexthop, recipient.address);
-                plan.push((shard.qmgr.scheduler.borrow_mut().site(&transport, &name), index));
-            }
-            Destination::Unavailable if bounce::ends_here(shard, recipient.address) => {
-                bounce::discard(shard, message, index, recipient.address);
-            }
-            Destination::Unavailable => unresolved.push(index),
-        }
-    }
-    assert_eq!(unread.count, left, "nothing finishes a recipient that has not been handed to the scheduler");
-    message.unread.set(unread);
-    if !unresolved.is_empty() {
-        put_off(shard, message, &unresolved, Status::persistent(3, 0), "mail transport unavailable");
-    }
-    RecipientBatch { plan, unresolved: unresolved.len() as u32 }
 }
 
 /// Like Postfix, this says what may help.
@@ -485,8 +362,9 @@ pub fn delivery_ended(shard: &Rc<Shard>, delivery: &Delivery, end: DeliveryEnd) 
 fn put_off(shard: &Rc<Shard>, message: &ActiveMessage, recipients: &[u32], status: Status, text: &str) {
     let reason = Reason { status, text: text.to_owned(), reply: String::new(), remote_mta: String::new() };
     shard.counters.recipients_deferred.add(recipients.len() as u64);
-    smtp::log_without_attempt(shard, message, recipients, &reason);
+    smtp::log_without_attempt(shard, message, &message.at_hand(recipients), recipients, &reason);
     message.progress.borrow_mut().put_off(reason, recipients.iter().copied());
+    message.let_go(recipients.iter().copied());
 }
 
 fn report_spool_events(shard: &Rc<Shard>) {

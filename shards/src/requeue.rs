@@ -4,14 +4,14 @@
 //! Sends:    the copy to the spool, under a new identity; the line `uid=… orig_id=…` as Postfix's pickup writes it.
 //! Owns:     nothing. The old message stays until the caller removes it, when the copy is durable: after a crash
 //!           between the two there are both.
-//! Limits:   those of the spool; one chunk of a large message is in memory at a time.
+//! Limits:   those of the spool; one chunk of a large message, or piece of its envelope, is in memory at a time.
 //! On failure: what was stored of the copy is given up, and the reason told.
 //! Standards: Postfix's postsuper(1), pickup(8); RFC 5321 section 4.4 (trace).
 
 use bytes::Bytes;
 use ringpost_core::cleanup::CleanupSettings;
 use ringpost_core::date::{Zone, append_rfc5322};
-use ringpost_core::envelope::EnvelopeWriter;
+use ringpost_core::envelope::{EnvelopeFields, EnvelopeWriter, WrittenEnvelope};
 use ringpost_core::queue_id::QueueId;
 use ringpost_reactor::process;
 use ringpost_spool::{ChunkRef, Content, Disk, INLINE_CONTENT_BYTES_MAX, MessageId, NewMessage, Spool};
@@ -66,16 +66,11 @@ pub async fn store_again<D: Disk>(
     let mut fields = message.envelope.fields();
     fields.arrival_us = arrival_us;
     fields.content_bytes += trace.len() as u64;
-    let mut writer = EnvelopeWriter::new(Vec::with_capacity(message.envelope.raw().len()), &fields);
-    for (index, recipient) in message.envelope.recipients().enumerate() {
-        if !message.progress.borrow().is_done(index as u32) {
-            writer.recipient(&recipient);
-        }
-    }
-    if writer.recipient_count() == 0 {
+    if message.progress.borrow().remaining_count() == 0 {
         return Err("no recipient of it remains".to_owned());
     }
-    let envelope = writer.finish();
+    let mut envelope_copy = Copy { spool, id, chunks: Vec::new() };
+    let envelope = copy_remaining(&mut envelope_copy, message, &fields).await?;
     let pieces: SmallVec<[&[u8]; 4]> = match &message.content {
         message::Content::Memory(pieces) => {
             std::iter::once(&trace[..]).chain(pieces.iter().map(|piece| &piece[..])).collect()
@@ -93,10 +88,38 @@ pub async fn store_again<D: Disk>(
         message::Content::Spool(old) => chunked(copy_chunks(spool, id, &trace, old).await?),
     };
     let due_at_s = (arrival_us / 1_000_000) as u32;
-    let record = NewMessage { id, arrival_us, due_at_s, held: false, envelope: &envelope, content };
+    // From here on the spool answers for the envelope's chunks, too.
+    let (envelope, envelope_chunks) = (&envelope[..], envelope_copy.whole());
+    let record = NewMessage { id, arrival_us, due_at_s, held: false, envelope, envelope_chunks, content };
     spool.store(record).await.map_err(|error| error.to_string())?;
     let text = format!("uid={uid} from=<{}> orig_id={}", fields.sender, message.queue_id.as_str());
     Ok(Requeued { id, queue_id, text })
+}
+
+/// An envelope with the recipients that remain; the first part of it, if it is in pieces, which are in `copy` then.
+async fn copy_remaining<D: Disk>(
+    copy: &mut Copy<'_, D>,
+    message: &ActiveMessage,
+    fields: &EnvelopeFields<'_>,
+) -> Result<Vec<u8>, String> {
+    let stored = message.stored_envelope();
+    let mut writer = EnvelopeWriter::new(Vec::with_capacity(message.envelope.raw().len()), fields);
+    for number in 0..stored.part_count() {
+        let part = stored.part(copy.spool, number).await.map_err(|error| error.to_string())?;
+        for (index, recipient) in part.recipients() {
+            if message.progress.borrow().is_done(index) {
+                continue;
+            }
+            if let Some(piece) = writer.recipient(&recipient) {
+                copy.add(&piece).await?;
+            }
+        }
+    }
+    let WrittenEnvelope { head, last_piece } = writer.finish();
+    if let Some(piece) = last_piece {
+        copy.add(&piece).await?;
+    }
+    Ok(head)
 }
 
 fn chunked(chunks: Vec<ChunkRef>) -> Content<'static> {

@@ -36,6 +36,7 @@ use ringpost_core::smtp::{ClientSettings, DeadServers};
 use crate::message::ActiveMessage;
 use crate::qmgr;
 use crate::race::{First, race, unless_draining};
+use crate::recipients::Chosen;
 use crate::settings::Settings;
 use crate::shard::Shard;
 
@@ -181,12 +182,18 @@ fn quit(shard: &Rc<Shard>, connection: Option<Connection>) {
 }
 
 /// The delivery lines of recipients that are put off without an attempt.
-pub fn log_without_attempt(shard: &Shard, message: &ActiveMessage, recipients: &[u32], reason: &Reason) {
+pub fn log_without_attempt(
+    shard: &Shard,
+    message: &ActiveMessage,
+    chosen: &Chosen<'_>,
+    recipients: &[u32],
+    reason: &Reason,
+) {
     let now_us = shard.handle.wall().as_micros();
     let delays =
         Delays::between(message.envelope.arrival_us(), message.active_at_us.get(), now_us, now_us, now_us);
     let status = reason.status.to_string();
-    for (_, recipient) in message.envelope.select(recipients.iter().copied()) {
+    chosen.for_each(recipients.iter().copied(), |_, recipient| {
         let line = logline::Delivery {
             process: "error",
             number: shard.index as u64,
@@ -201,5 +208,5 @@ pub fn log_without_attempt(shard: &Shard, message: &ActiveMessage, recipients: &
             text: reason.text.as_bytes(),
         };
         shard.log.write(|lines, out, now_s| lines.delivery(out, now_s, &line));
-    }
+    });
 }

@@ -10,11 +10,12 @@
 use std::rc::Rc;
 
 use ringpost_core::dsn::{Action, Audience, Notice, NoticeKind};
-use ringpost_core::envelope::Notify;
+use ringpost_core::envelope::{Notify, Progress, Reason};
 use ringpost_spool::StoreError;
 
 use crate::message::ActiveMessage;
 use crate::notice;
+use crate::recipients::Chosen;
 use crate::shard::Shard;
 
 /// Whether the sender is to hear that a server took this recipient. `server_reports`: the server was given NOTIFY.
@@ -25,7 +26,7 @@ pub fn is_wanted(shard: &Shard, message: &ActiveMessage, recipient: u32, server_
     if !late && !asked || message.envelope.sender().is_empty() {
         return false;
     }
-    let notify = message.envelope.recipient(recipient).map(|recipient| recipient.notify);
+    let notify = message.at_hand(&[recipient]).recipient(recipient).map(|recipient| recipient.notify);
     notify.is_some_and(|notify| (late && !notify.has(Notify::NEVER)) || (asked && notify.wants_success()))
 }
 
@@ -33,16 +34,23 @@ pub fn is_wanted(shard: &Shard, message: &ActiveMessage, recipient: u32, server_
 pub async fn notify(shard: &Rc<Shard>, message: &ActiveMessage) -> Result<(), StoreError> {
     let count = message.progress.borrow().reports().confirmations() as usize;
     for from in (0..count).step_by(notice::RECIPIENTS_MAX) {
-        let notice = part(shard, message, from);
+        let chosen = notice::recipients(shard, message, || {
+            delivered(&message.progress.borrow(), from).map(|(index, ..)| index).collect()
+        });
+        let notice = part(shard, message, &chosen.await?, from);
         notice::send(shard, message, notice, "sender delivery status notification").await?;
     }
     Ok(())
 }
 
-fn part(shard: &Shard, message: &ActiveMessage, from: usize) -> Option<Notice> {
+fn part(shard: &Shard, message: &ActiveMessage, chosen: &Chosen<'_>, from: usize) -> Option<Notice> {
     let progress = message.progress.borrow();
-    let delivered = progress.reports().iter().filter(|(_, action, _)| *action != Action::Failed);
     let audience = Audience::Sender(message.envelope.sender());
-    let delivered = delivered.skip(from).take(notice::RECIPIENTS_MAX);
-    notice::build(shard, message, NoticeKind::Success, audience, delivered)
+    notice::build(shard, message, chosen, NoticeKind::Success, audience, delivered(&progress, from))
+}
+
+/// The recipients of one notice.
+fn delivered(progress: &Progress, from: usize) -> impl Iterator<Item = (u32, Action, &Reason)> + Clone {
+    let delivered = progress.reports().iter().filter(|(_, action, _)| *action != Action::Failed);
+    delivered.skip(from).take(notice::RECIPIENTS_MAX)
 }

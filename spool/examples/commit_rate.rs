@@ -57,6 +57,7 @@ fn measure(
                         due_at_s: handle.wall().as_secs() as u32,
                         held: false,
                         envelope: b"sender@example.com recipient@example.com",
+                        envelope_chunks: Vec::new(),
                         content: Content::Inline(&pieces),
                     };
                     if let Err(error) = spool.store(message).await {

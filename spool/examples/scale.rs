@@ -105,6 +105,7 @@ async fn fill(handle: Handle, disk: ReactorDisk, shard: u16, messages: u64) -> R
                     due_at_s: wall.as_secs() as u32,
                     held: false,
                     envelope: ENVELOPE,
+                    envelope_chunks: Vec::new(),
                     content: Content::Inline(&pieces),
                 };
                 if let Err(error) = spool.store(message).await {

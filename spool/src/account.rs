@@ -278,9 +278,9 @@ impl<F> State<F> {
         }
     }
 
-    /// Gives stored chunks to a message.
-    pub fn attach_chunks(&mut self, id: MessageId, chunks: &[ChunkRef]) {
-        for chunk in chunks {
+    /// Gives stored chunks to a message: all that it has.
+    pub fn attach_chunks<'c>(&mut self, id: MessageId, chunks: impl Iterator<Item = &'c ChunkRef> + Clone) {
+        for chunk in chunks.clone() {
             if let Some(segment) = self.segments.get_mut(&chunk.location.segment) {
                 segment.unattached = segment.unattached.saturating_sub(1);
             }
@@ -289,7 +289,7 @@ impl<F> State<F> {
     }
 
     /// Notes in which segments a message's chunks lie, without counting them live.
-    pub fn set_chunk_extents(&mut self, id: MessageId, chunks: &[ChunkRef]) {
+    pub fn set_chunk_extents<'c>(&mut self, id: MessageId, chunks: impl Iterator<Item = &'c ChunkRef>) {
         let mut extents: Vec<Extent> = Vec::new();
         for chunk in chunks {
             let bytes = chunk_frame_bytes(chunk);

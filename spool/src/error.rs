@@ -61,6 +61,13 @@ pub enum OpenError {
     },
     /// There is no room for the first segment.
     Full,
+    /// Another version of this program has written the queue, in a format that this one does not read.
+    Version {
+        /// The file that says so.
+        name: String,
+        /// Its format.
+        version: u32,
+    },
     /// An option makes no sense, or the directory belongs to another shard.
     Options(String),
 }
@@ -70,6 +77,11 @@ impl fmt::Display for OpenError {
         match self {
             Self::Disk { what, error } => write!(f, "cannot {what}: {error}"),
             Self::Full => f.write_str("no room for the spool's first segment"),
+            Self::Version { name, version } => write!(
+                f,
+                "{name} is in format {version} of the queue, which this version of the program does not read; deliver \
+                 what is queued with the version that wrote it, then empty the directory"
+            ),
             Self::Options(text) => f.write_str(text),
         }
     }

@@ -36,8 +36,9 @@
 //!         crc32c covers bytes 8.. and starts from (salt, segment, generation, offset); check covers the header alone
 //!
 //! Message  previous:8 arrival_us:8 content_bytes:8 due_at_s:4 envelope_bytes:4 chunk_count:4 state:4
-//!          envelope, then the content, or per chunk: place:8 bytes:4 zero:4
-//! Chunk    content
+//!          envelope, or its first part; the content, unless it is in chunks;
+//!          per chunk: place:8 bytes:4 part:4          part 1 = of the envelope (these first), 0 = of the content
+//! Chunk    a piece of the envelope or of the content
 //! Outcome, Retry, Hold, Release
 //!          previous:8 due_at_s:4 state:4 note_count:4 zero:4, then per note: length:4 bytes
 //! Remove   segment of the Message record:4 zero:4
@@ -46,6 +47,13 @@
 //! place    segment:4 offset/8:4               (0, 0: nowhere)
 //! state    1 on hold, 8 expires at its next attempt; in a footer's entry also 2 chunked, 4 copied
 //! ```
+//!
+//! The version in a segment's header is 2 and stands for all of this; a spool that says another one is not opened.
+//!
+//! A large envelope (the caller says what is large) is kept like a large content: in Chunk records, each with its own
+//! checksum, that the Message record names. Whoever needs a few recipients reads the piece that they are in; a piece
+//! that rots is noticed when it is read, and the others can still be read. Chunks that no Message record names are dead,
+//! so that a crash while an envelope is being stored leaves nothing of it.
 //!
 //! The salt makes the checksum of a frame unguessable, so that bytes in a message never pass for a frame when damage
 //! has to be searched for the next good one. `previous` links a message's notes, newest to oldest, up to a Retry. Every

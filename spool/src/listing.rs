@@ -9,8 +9,8 @@ use crate::{
     Disk, LoadError,
     disk::{AlignedBuffer, DiskFile},
     frame::{self, Kind, Parsed, Seed, frame_bytes},
-    message::{Listed, MessageId},
-    record::{ChainHead, MESSAGE_HEAD_BYTES, MessageHead},
+    message::{ChunkRef, Listed, MessageId},
+    record::{ChainHead, MessageHead},
     segment::{BLOCK_BYTES, Location},
     spool::Inner,
 };
@@ -35,11 +35,17 @@ struct Wanted {
     is_note: bool,
 }
 
+/// An envelope as a Message record has it.
+struct StoredEnvelope {
+    arrival_us: u64,
+    bytes: Bytes,
+    chunks: Vec<ChunkRef>,
+}
+
 /// What has been read of one message.
 #[derive(Default)]
 struct Parts {
-    /// Arrival time and envelope.
-    envelope: Option<(u64, Bytes)>,
+    envelope: Option<StoredEnvelope>,
     notes: Option<Vec<Bytes>>,
 }
 
@@ -77,10 +83,12 @@ impl<D: Disk> Inner<D> {
 
     /// What was read of a message becomes its place in the list; what was not is loaded.
     async fn list(&self, id: MessageId, parts: Parts) -> Result<Listed, LoadError> {
-        if let Parts { envelope: Some((arrival_us, envelope)), notes: Some(notes) } = parts {
+        if let Parts { envelope: Some(envelope), notes: Some(notes) } = parts {
             let state = self.state.borrow();
             let known = state.index.find(id).ok_or(LoadError::Unknown(id))?;
-            return Ok(Listed { queued: known.queued(id.shard()), arrival_us, envelope, notes });
+            let StoredEnvelope { arrival_us, bytes: envelope, chunks: envelope_chunks } = envelope;
+            let queued = known.queued(id.shard());
+            return Ok(Listed { queued, arrival_us, envelope, envelope_chunks, notes });
         }
         let loaded = self.load(id).await?;
         let state = self.state.borrow();
@@ -89,6 +97,7 @@ impl<D: Disk> Inner<D> {
             queued: known.queued(id.shard()),
             arrival_us: loaded.arrival_us,
             envelope: Bytes::copy_from_slice(&loaded.envelope),
+            envelope_chunks: loaded.envelope_chunks,
             notes: loaded.notes.iter().map(|note| Bytes::copy_from_slice(note)).collect(),
         })
     }
@@ -139,12 +148,18 @@ fn first_run(wanted: &[Wanted]) -> (usize, Range<u64>) {
     (count, start..end.next_multiple_of(BLOCK_BYTES))
 }
 
-/// The arrival time and the envelope in a Message record, if it is one of that message, and whole.
-fn envelope(bytes: &[u8], seed: Seed, at: Location, id: MessageId) -> Option<(u64, Bytes)> {
+/// The envelope in a Message record, if it is one of that message, and whole.
+fn envelope(bytes: &[u8], seed: Seed, at: Location, id: MessageId) -> Option<StoredEnvelope> {
     let payload = payload_of(bytes, seed, at, id, |kind| kind == Kind::Message)?;
     let head = MessageHead::read(payload)?;
-    let envelope = payload.get(MESSAGE_HEAD_BYTES..MESSAGE_HEAD_BYTES + head.envelope_bytes as usize)?;
-    Some((head.arrival_us, Bytes::copy_from_slice(envelope)))
+    let mut chunks = Vec::new();
+    if head.chunk_count > 0 {
+        chunks = head.chunks(id, payload)?;
+        chunks.truncate(head.envelope_chunks(payload)?);
+        chunks.shrink_to_fit();
+    }
+    let bytes = Bytes::copy_from_slice(payload.get(head.envelope())?);
+    Some(StoredEnvelope { arrival_us: head.arrival_us, bytes, chunks })
 }
 
 /// The notes in the newest record about a message, if there are none in older ones.

@@ -12,7 +12,7 @@ use crate::{
     figures::SpoolState,
     frame::{self, FRAME_HEADER_BYTES, FrameHeader, Kind, Parsed},
     message::{ChunkRef, Corrupt, Loaded, LoadedContent, MessageId, Queued},
-    record::{ChainHead, MESSAGE_HEAD_BYTES, MessageHead},
+    record::{ChainHead, MessageHead},
     segment::{BLOCK_BYTES, Location},
     spool::Inner,
 };
@@ -174,21 +174,29 @@ impl<D: Disk> Inner<D> {
                 Some(head) if frame.header.kind == Kind::Message && frame.header.id == id.bits() => head,
                 _ => return Err(self.read_failed(id, message, ReadError::Damaged)),
             };
-            let envelope_end = MESSAGE_HEAD_BYTES + head.envelope_bytes as usize;
-            let content = if head.chunk_count == 0 {
-                LoadedContent::Inline(frame.slice(envelope_end..frame.payload().len()))
+            let inline = || LoadedContent::Inline(frame.slice(head.inline(frame.payload())));
+            let (envelope_chunks, content) = if head.chunk_count == 0 {
+                (Vec::new(), inline())
             } else {
-                let chunks = head.chunks(id, frame.payload());
-                let chunks = chunks.ok_or_else(|| self.read_failed(id, message, ReadError::Damaged))?;
-                LoadedContent::Chunked { chunks, total: head.content_bytes }
+                let chunks = head.chunks(id, frame.payload()).zip(head.envelope_chunks(frame.payload()));
+                let (mut chunks, of_envelope) =
+                    chunks.ok_or_else(|| self.read_failed(id, message, ReadError::Damaged))?;
+                let of_content = chunks.split_off(of_envelope);
+                match of_content.is_empty() {
+                    true => (chunks, inline()),
+                    false => {
+                        (chunks, LoadedContent::Chunked { chunks: of_content, total: head.content_bytes })
+                    }
+                }
             };
-            let envelope = frame.slice(MESSAGE_HEAD_BYTES..envelope_end);
+            let envelope = frame.slice(head.envelope());
             return Ok(Loaded {
                 arrival_us: head.arrival_us,
                 due_at_s: queued.due_at_s,
                 held: queued.held,
                 force_expired: queued.force_expired,
                 envelope,
+                envelope_chunks,
                 notes,
                 content,
             });
@@ -257,10 +265,7 @@ impl<D: Disk> Inner<D> {
                 Ok(_) => return Err(self.read_failed(id, location, ReadError::Damaged)),
                 Err(ReadError::Gone) => {
                     let loaded = Box::pin(self.load(id)).await?;
-                    let LoadedContent::Chunked { chunks, .. } = loaded.content else {
-                        return Err(LoadError::Unknown(id));
-                    };
-                    let moved = chunks.get(chunk.position as usize).ok_or(LoadError::Unknown(id))?;
+                    let moved = loaded.chunk_at(chunk.position).ok_or(LoadError::Unknown(id))?;
                     if moved.location == location {
                         // Not moved: the segment has been lost.
                         return Err(self.read_failed(id, location, ReadError::Damaged));

@@ -65,10 +65,24 @@ pub struct NewMessage<'a> {
     pub due_at_s: u32,
     /// Whether it enters the queue on hold.
     pub held: bool,
-    /// The envelope, in the caller's form.
+    /// The envelope, in the caller's form, or the first part of it.
     pub envelope: &'a [u8],
+    /// The rest of an envelope that is too large for one record: chunks stored before with
+    /// [`crate::Spool::store_chunk`] under the same id, in order.
+    pub envelope_chunks: Vec<ChunkRef>,
     /// The content.
     pub content: Content<'a>,
+}
+
+impl NewMessage<'_> {
+    /// All chunks in the order in which the record names them: the envelope's, then the content's.
+    pub(crate) fn chunks(&self) -> impl Iterator<Item = &ChunkRef> + Clone {
+        let content = match &self.content {
+            Content::Inline(_) => &[][..],
+            Content::Chunked { chunks, .. } => chunks,
+        };
+        self.envelope_chunks.iter().chain(content)
+    }
 }
 
 /// A new message's content.
@@ -85,7 +99,7 @@ pub enum Content<'a> {
     },
 }
 
-/// Names a stored piece of a large message. Survives compaction: a moved chunk is found again through its message.
+/// Names a stored piece of a large message's content or envelope. Survives compaction: a moved chunk is found again through its message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChunkRef {
     pub(crate) id: MessageId,
@@ -96,7 +110,7 @@ pub struct ChunkRef {
 }
 
 impl ChunkRef {
-    /// Bytes of content in this chunk.
+    /// Bytes in this chunk.
     pub fn bytes(&self) -> u32 {
         self.bytes
     }
@@ -113,12 +127,28 @@ pub struct Loaded {
     pub held: bool,
     /// Whether an operator wants it to expire at its next attempt.
     pub force_expired: bool,
-    /// The envelope as it was stored.
+    /// The envelope as it was stored, or the first part of it.
     pub envelope: Bytes,
+    /// The rest of it, to be read with [`crate::Spool::read_chunk`].
+    pub envelope_chunks: Vec<ChunkRef>,
     /// The note of the last retry, if any, and the notes of the outcomes since, oldest first.
     pub notes: Vec<Bytes>,
     /// The content, or where it is.
     pub content: LoadedContent,
+}
+
+impl Loaded {
+    /// The chunk at a position in the record's list.
+    pub(crate) fn chunk_at(&self, position: u32) -> Option<&ChunkRef> {
+        let position = position as usize;
+        match position.checked_sub(self.envelope_chunks.len()) {
+            None => self.envelope_chunks.get(position),
+            Some(position) => match &self.content {
+                LoadedContent::Inline(_) => None,
+                LoadedContent::Chunked { chunks, .. } => chunks.get(position),
+            },
+        }
+    }
 }
 
 /// A loaded message's content.
@@ -142,8 +172,10 @@ pub struct Listed {
     pub queued: Queued,
     /// When it arrived, in microseconds since 1970.
     pub arrival_us: u64,
-    /// The envelope as it was stored.
+    /// The envelope as it was stored, or the first part of it.
     pub envelope: Bytes,
+    /// The rest of it, to be read with [`crate::Spool::read_chunk`].
+    pub envelope_chunks: Vec<ChunkRef>,
     /// The note of the last retry, if any, and the notes of the outcomes since, oldest first.
     pub notes: Vec<Bytes>,
 }

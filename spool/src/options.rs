@@ -8,7 +8,7 @@ pub const INLINE_CONTENT_BYTES_MAX: usize = 128 << 10;
 /// Content of one Chunk record: large enough that a chunk's header and its wait do not count.
 pub const CHUNK_BYTES_MAX: usize = 256 << 10;
 /// One note (what an outcome or a retry says). A note of all recipients of a message fits with room to spare.
-pub const NOTE_BYTES_MAX: usize = 512 << 10;
+pub const NOTE_BYTES_MAX: usize = 768 << 10;
 
 /// How a shard's spool is kept.
 #[derive(Clone, Debug)]

@@ -12,6 +12,10 @@ use ringpost_reactor::AlignedBuffer;
 pub(crate) const MESSAGE_HEAD_BYTES: usize = 40;
 /// One chunk's entry in a Message payload.
 pub(crate) const CHUNK_ENTRY_BYTES: usize = 16;
+/// In a chunk's entry: a piece of the content.
+const PART_CONTENT: u32 = 0;
+/// In a chunk's entry: a piece of the envelope. They come first.
+const PART_ENVELOPE: u32 = 1;
 /// Fixed part of an Outcome, Retry, Hold or Release payload.
 pub(crate) const CHAIN_HEAD_BYTES: usize = 24;
 /// A Remove payload.
@@ -35,11 +39,12 @@ fn take_location(bytes: &[u8], at: usize) -> Option<Location> {
 
 /// Bytes that a new message's payload takes.
 pub(crate) fn message_payload_bytes(message: &NewMessage<'_>) -> usize {
-    let content = match &message.content {
+    let content: usize = match &message.content {
         Content::Inline(pieces) => pieces.iter().map(|piece| piece.len()).sum(),
-        Content::Chunked { chunks, .. } => chunks.len() * CHUNK_ENTRY_BYTES,
+        Content::Chunked { .. } => 0,
     };
-    MESSAGE_HEAD_BYTES + message.envelope.len() + content
+    let chunks = message.chunks().count() * CHUNK_ENTRY_BYTES;
+    MESSAGE_HEAD_BYTES + message.envelope.len() + content + chunks
 }
 
 /// Bytes of content of a new message.
@@ -52,10 +57,7 @@ pub(crate) fn content_bytes(message: &NewMessage<'_>) -> u64 {
 
 /// Writes a new message's payload: the one copy that is made of it.
 pub(crate) fn put_message(out: &mut AlignedBuffer, message: &NewMessage<'_>) {
-    let chunk_count = match &message.content {
-        Content::Inline(_) => 0,
-        Content::Chunked { chunks, .. } => chunks.len() as u32,
-    };
+    let chunk_count = message.chunks().count() as u32;
     let mut head = [0; MESSAGE_HEAD_BYTES];
     head[8..16].copy_from_slice(&message.arrival_us.to_le_bytes());
     head[16..24].copy_from_slice(&content_bytes(message).to_le_bytes());
@@ -65,16 +67,15 @@ pub(crate) fn put_message(out: &mut AlignedBuffer, message: &NewMessage<'_>) {
     head[36..40].copy_from_slice(&(if message.held { STATE_HELD } else { 0 }).to_le_bytes());
     out.extend_from_slice(&head);
     out.extend_from_slice(message.envelope);
-    match &message.content {
-        Content::Inline(pieces) => pieces.iter().for_each(|piece| out.extend_from_slice(piece)),
-        Content::Chunked { chunks, .. } => chunks.iter().for_each(|chunk| put_chunk_entry(out, chunk)),
+    if let Content::Inline(pieces) = &message.content {
+        pieces.iter().for_each(|piece| out.extend_from_slice(piece));
     }
-}
-
-fn put_chunk_entry(out: &mut AlignedBuffer, chunk: &ChunkRef) {
-    put_location(out, chunk.location);
-    out.extend_from_slice(&chunk.bytes.to_le_bytes());
-    out.extend_from_slice(&[0; 4]);
+    for (position, chunk) in message.chunks().enumerate() {
+        let part = if position < message.envelope_chunks.len() { PART_ENVELOPE } else { PART_CONTENT };
+        put_location(out, chunk.location);
+        out.extend_from_slice(&chunk.bytes.to_le_bytes());
+        out.extend_from_slice(&part.to_le_bytes());
+    }
 }
 
 /// A Message payload, read.
@@ -103,18 +104,44 @@ impl MessageHead {
         };
         let rest = payload.len() - MESSAGE_HEAD_BYTES;
         let after_envelope = rest.checked_sub(head.envelope_bytes as usize)?;
-        let expected = if head.chunk_count == 0 {
-            head.content_bytes
-        } else {
-            u64::from(head.chunk_count) * CHUNK_ENTRY_BYTES as u64
-        };
-        (after_envelope as u64 == expected).then_some(head)
+        let inline = (after_envelope as u64).checked_sub(head.chunk_entries_bytes() as u64)?;
+        // All of the content is in this record, or none.
+        let whole = inline == head.content_bytes || (inline == 0 && head.chunk_count > 0);
+        whole.then_some(head)
+    }
+
+    fn chunk_entries_bytes(&self) -> usize {
+        self.chunk_count as usize * CHUNK_ENTRY_BYTES
+    }
+
+    /// Where the envelope, or its first part, lies in the payload.
+    pub fn envelope(&self) -> std::ops::Range<usize> {
+        MESSAGE_HEAD_BYTES..MESSAGE_HEAD_BYTES + self.envelope_bytes as usize
+    }
+
+    /// Where content lies in the payload, if it is not in chunks.
+    pub fn inline(&self, payload: &[u8]) -> std::ops::Range<usize> {
+        self.envelope().end..payload.len() - self.chunk_entries_bytes()
+    }
+
+    /// How many of the chunks are pieces of the envelope; they come first.
+    pub fn envelope_chunks(&self, payload: &[u8]) -> Option<usize> {
+        let mut count = 0;
+        for (position, entry) in
+            payload.get(self.inline(payload).end..)?.chunks_exact(CHUNK_ENTRY_BYTES).enumerate()
+        {
+            match read_u32(entry, 12)? {
+                PART_ENVELOPE if count == position => count += 1,
+                PART_CONTENT => {}
+                _ => return None,
+            }
+        }
+        Some(count)
     }
 
     /// The chunks that a Message payload names.
     pub fn chunks(&self, id: MessageId, payload: &[u8]) -> Option<Vec<ChunkRef>> {
-        let start = MESSAGE_HEAD_BYTES + self.envelope_bytes as usize;
-        let entries = payload.get(start..)?;
+        let entries = payload.get(self.inline(payload).end..)?;
         let mut chunks = Vec::with_capacity(self.chunk_count as usize);
         for (position, entry) in entries.chunks_exact(CHUNK_ENTRY_BYTES).enumerate() {
             let location = take_location(entry, 0)?;
@@ -124,7 +151,7 @@ impl MessageHead {
     }
 }
 
-/// Writes a copy of a Message payload with a new past, due time, state and chunk places.
+/// Writes a copy of a Message payload with a new past, due time and state, and new places of all its chunks.
 pub(crate) fn put_message_copy(
     out: &mut AlignedBuffer,
     payload: &[u8],
@@ -139,8 +166,11 @@ pub(crate) fn put_message_copy(
     out[start + 24..start + 28].copy_from_slice(&due_at_s.to_le_bytes());
     out[start + 36..start + 40].copy_from_slice(&state.to_le_bytes());
     if let Some(chunks) = chunks {
-        out.truncate(start + payload.len() - chunks.len() * CHUNK_ENTRY_BYTES);
-        chunks.iter().for_each(|chunk| put_chunk_entry(out, chunk));
+        let entries = start + payload.len() - chunks.len() * CHUNK_ENTRY_BYTES;
+        for (chunk, entry) in chunks.iter().zip(out[entries..].chunks_exact_mut(CHUNK_ENTRY_BYTES)) {
+            entry[..4].copy_from_slice(&chunk.location.segment.to_le_bytes());
+            entry[4..8].copy_from_slice(&chunk.location.eighth.to_le_bytes());
+        }
     }
 }
 

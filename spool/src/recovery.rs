@@ -127,6 +127,9 @@ impl<D: Disk> Inner<D> {
             state.next_segment = state.next_segment.max(number + 1);
             let Some(header) = SegmentHeader::read(&blocks) else {
                 drop(state);
+                if let Some(version) = SegmentHeader::foreign_version(&blocks) {
+                    return Err(OpenError::Version { name, version });
+                }
                 self.headless(number, &name, bytes, &blocks)?;
                 continue;
             };
@@ -322,7 +325,7 @@ impl<D: Disk> Inner<D> {
                 for chunk in &chunks {
                     state.live_add(chunk.location.segment, crate::account::chunk_frame_bytes(chunk));
                 }
-                state.set_chunk_extents(id, &chunks);
+                state.set_chunk_extents(id, chunks.iter());
             }
             _ => state.quarantine(Corrupt {
                 id: Some(id),

@@ -21,7 +21,8 @@ pub(crate) const ENTRY_BYTES: usize = 32;
 
 const MAGIC: &[u8; 8] = b"RINGPOST";
 const FOOTER_MAGIC: &[u8; 8] = b"RINGSEAL";
-const VERSION: u32 = 1;
+/// The format of everything in a segment. Version 2 knows chunks of envelopes and contents beside chunks.
+const VERSION: u32 = 2;
 
 /// A frame's place: a segment's number and the offset in units of 8 bytes. Segment 0 does not exist and means
 /// "nowhere".
@@ -120,12 +121,25 @@ impl SegmentHeader {
         }
     }
 
-    fn read_block(bytes: &[u8]) -> Option<Self> {
+    /// The format in which a segment was written, if it is a good one's and not ours.
+    pub fn foreign_version(bytes: &[u8]) -> Option<u32> {
+        let copies = [bytes, bytes.get(BLOCK_BYTES as usize..).unwrap_or_default()];
+        let mut versions = copies.into_iter().filter_map(|copy| {
+            let block = Self::good_block(copy)?;
+            read_u32(block, 8)
+        });
+        versions.find(|&version| version != VERSION)
+    }
+
+    /// The bytes of a header that its checksum covers, and this with it.
+    fn good_block(bytes: &[u8]) -> Option<&[u8]> {
         let block = bytes.get(..64)?;
-        if &block[..8] != MAGIC || read_u32(block, 8)? != VERSION {
-            return None;
-        }
-        if crc32c::crc32c(&block[..60]) != read_u32(block, 60)? {
+        (&block[..8] == MAGIC && crc32c::crc32c(&block[..60]) == read_u32(block, 60)?).then_some(block)
+    }
+
+    fn read_block(bytes: &[u8]) -> Option<Self> {
+        let block = Self::good_block(bytes)?;
+        if read_u32(block, 8)? != VERSION {
             return None;
         }
         let purpose = match u16::from_le_bytes([block[14], block[15]]) {
@@ -161,7 +175,7 @@ pub(crate) struct Entry {
     pub extra: u64,
 }
 
-/// A Message whose content lies in chunks.
+/// A Message whose content or envelope lies in chunks.
 pub(crate) const ENTRY_CHUNKED: u8 = 2;
 /// A Message that compaction copied: an older record of it may still be on disk elsewhere.
 pub(crate) const ENTRY_COPY: u8 = 4;

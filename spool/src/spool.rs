@@ -70,10 +70,7 @@ impl<D: Disk> Spool<D> {
     /// there. Resolves with `Ok` after the fdatasync that covers it: **then, and not before, 250 may be said**.
     /// Dropping the future before it resolves withdraws the message.
     pub async fn store(&self, message: NewMessage<'_>) -> Result<(), StoreError> {
-        let mut loose = Loose { spool: self, chunks: Vec::new() };
-        if let Content::Chunked { chunks, .. } = &message.content {
-            loose.chunks.clone_from(chunks);
-        }
+        let mut loose = Loose { spool: self, chunks: message.chunks().cloned().collect() };
         self.check_size(&message)?;
         let ticket = loop {
             let (room, seen) = {
@@ -94,10 +91,10 @@ impl<D: Disk> Spool<D> {
 
     fn check_size(&self, message: &NewMessage<'_>) -> Result<(), StoreError> {
         let state = self.inner.state.borrow();
+        assert!(message.chunks().all(|chunk| chunk.id == message.id), "chunks belong to their message");
         let inline_fits = match &message.content {
             Content::Inline(_) => record::content_bytes(message) <= INLINE_CONTENT_BYTES_MAX as u64,
             Content::Chunked { chunks, total } => {
-                assert!(chunks.iter().all(|chunk| chunk.id == message.id), "chunks belong to their message");
                 assert_eq!(chunks.iter().map(|chunk| u64::from(chunk.bytes)).sum::<u64>(), *total);
                 *total <= u64::from(u32::MAX)
             }
@@ -106,7 +103,7 @@ impl<D: Disk> Spool<D> {
         if inline_fits && fits { Ok(()) } else { Err(StoreError::TooLarge) }
     }
 
-    /// Stores a piece of a large message that is still arriving; at most [`CHUNK_BYTES_MAX`] bytes together, and
+    /// Stores a piece of a large message that is still arriving, of its content or its envelope; at most [`CHUNK_BYTES_MAX`] bytes together, and
     /// less than a commit. Resolves when it is durable.
     pub async fn store_chunk(&self, id: MessageId, pieces: &[&[u8]]) -> Result<ChunkRef, StoreError> {
         let bytes: usize = pieces.iter().map(|piece| piece.len()).sum();
@@ -429,13 +426,14 @@ impl<F> State<F> {
         entry.due_at_s = message.due_at_s;
         entry.extra = record::content_bytes(message);
         entry.state = if message.held { STATE_HELD as u8 } else { 0 };
-        if matches!(message.content, Content::Chunked { .. }) {
+        let is_chunked = message.chunks().next().is_some();
+        if is_chunked {
             entry.state |= ENTRY_CHUNKED;
         }
         let (location, ticket) = self.append(&mut entry, |out| record::put_message(out, message));
         self.message_at(location.segment, &entry);
-        if let Content::Chunked { chunks, .. } = &message.content {
-            self.attach_chunks(message.id, chunks);
+        if is_chunked {
+            self.attach_chunks(message.id, message.chunks());
         }
         self.pending.back_mut().expect("just appended").messages += 1;
         Ok(Some(ticket))

@@ -32,6 +32,12 @@ fn image(close: bool) -> Image {
     let model = Rc::new(RefCell::new(Model::default()));
     let (spool, shared) = (spool.clone(), Rc::clone(&model));
     let work = async move {
+        let view = |due_at_s, held, force_expired, notes: &[&[u8]]| View {
+            due_at_s,
+            held,
+            force_expired,
+            notes: notes.iter().map(|note| note.to_vec()).collect(),
+        };
         let mut early = Vec::new();
         for length in [30, 60, 10, 100] {
             early.push(store(&spool, &shared, length, length == 60).await.expect("the disk works"));
@@ -44,7 +50,11 @@ fn image(close: bool) -> Image {
         spool.retry(retried, 900, b"host said 450");
         spool.outcome(retried, b"another recipient done");
         spool.remove(removed);
-        let chunked = store_in_chunks(&spool, &shared, 90).await;
+        let mut chunked = Vec::new();
+        // Content, envelope and both in chunks.
+        for length in [90, 40, 35, 45] {
+            chunked.push((store_in_chunks(&spool, &shared, length).await, view(7, false, false, &[])));
+        }
         let expired = store(&spool, &shared, 50, false).await.expect("the disk works");
         spool.force_expire(expired);
         let gone = store(&spool, &shared, 20, false).await.expect("the disk works");
@@ -55,22 +65,15 @@ fn image(close: bool) -> Image {
         if close {
             spool.close().await.expect("the disk works");
         }
-        let view = |due_at_s, held, force_expired, notes: &[&[u8]]| View {
-            due_at_s,
-            held,
-            force_expired,
-            notes: notes.iter().map(|note| note.to_vec()).collect(),
-        };
-        let views = [
+        let views = chunked.into_iter().chain([
             (noted, view(7, false, false, &[b"first recipient done", b"second recipient done"])),
             (released, view(7, false, false, &[])),
             (retried, view(900, false, false, &[b"host said 450", b"another recipient done"])),
-            (chunked, view(7, false, false, &[])),
             (expired, view(7, false, true, &[])),
             (held, view(7, true, false, &[])),
-        ];
+        ]);
         early.retain(|&id| id != removed);
-        (views, [removed, gone], early)
+        (views.collect::<Vec<_>>(), [removed, gone], early)
     };
     let (views, removed, early) = executor.block_on(&disk, work).expect("nothing hangs");
     let length = |id| model.borrow().messages[&id].length;

@@ -117,8 +117,15 @@ fn a_forced_expiry_survives_hold_release_retry_compaction_and_a_crash() {
             let id = task_spool.new_id();
             let pieces: [&[u8]; 1] = [&[b'x'; 1500]];
             let content = Content::Inline(&pieces);
-            let message =
-                NewMessage { id, arrival_us: 1, due_at_s: 1, held: nth % 200 == 0, envelope: b"e", content };
+            let message = NewMessage {
+                id,
+                arrival_us: 1,
+                due_at_s: 1,
+                held: nth % 200 == 0,
+                envelope: b"e",
+                envelope_chunks: Vec::new(),
+                content,
+            };
             task_spool.store(message).await.expect("there is room");
             if nth % 100 == 0 {
                 task_spool.force_expire(id);

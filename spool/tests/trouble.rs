@@ -93,8 +93,15 @@ fn acknowledgements_come_in_the_order_of_the_commits_though_two_are_in_flight() 
                 let pieces: [&[u8]; 1] = [&content];
                 let id = spool.new_id();
                 let content = Content::Inline(&pieces);
-                let message =
-                    NewMessage { id, arrival_us: 0, due_at_s: 0, held: false, envelope: b"e", content };
+                let message = NewMessage {
+                    id,
+                    arrival_us: 0,
+                    due_at_s: 0,
+                    held: false,
+                    envelope: b"e",
+                    envelope_chunks: Vec::new(),
+                    content,
+                };
                 spool.store(message).await.expect("the disk works");
                 order.borrow_mut().push(nth);
             });
@@ -121,7 +128,15 @@ fn a_store_that_is_given_up_withdraws_the_message_and_abandoned_chunks_are_dead(
         let id = task_spool.new_id();
         let pieces: [&[u8]; 1] = [b"content"];
         let content = Content::Inline(&pieces);
-        let message = NewMessage { id, arrival_us: 0, due_at_s: 0, held: false, envelope: b"e", content };
+        let message = NewMessage {
+            id,
+            arrival_us: 0,
+            due_at_s: 0,
+            held: false,
+            envelope: b"e",
+            envelope_chunks: Vec::new(),
+            content,
+        };
         {
             let mut storing = std::pin::pin!(task_spool.store(message));
             let once = std::future::poll_fn(|cx| {

@@ -5,7 +5,8 @@ use super::codec::{Cursor, Damaged, put_number, put_text};
 use super::reports::{Reports, is_report_code};
 use crate::dsn::{Class, Status};
 
-pub(super) const VERSION: u8 = 1;
+/// Version 2 knows bitmaps of indexes.
+pub(super) const VERSION: u8 = 2;
 
 /// What finished a recipient.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -84,10 +85,25 @@ pub(super) fn read_outcome(
     if cursor.left() == 0 { Ok(reports) } else { Err(Damaged) }
 }
 
-/// Appends rising indexes as runs.
+/// Appends rising indexes: as runs, or as a bitmap where runs would take more bytes, as they do when every other
+/// recipient of very many is one of them.
 pub(super) fn put_indexes(out: &mut Vec<u8>, indexes: impl Iterator<Item = u32> + Clone) {
-    put_number(out, Runs(indexes.clone().peekable()).count() as u64);
-    let mut end_before = 0;
+    let (mut runs, mut runs_bytes, mut end_before) = (0u64, 0, 0);
+    for (start, end) in Runs(indexes.clone().peekable()) {
+        runs += 1;
+        runs_bytes += number_bytes(start - end_before) + number_bytes(end - start);
+        end_before = end;
+    }
+    let bitmap_bytes = end_before.div_ceil(8) as usize;
+    if runs_bytes > bitmap_bytes {
+        put_number(out, (bitmap_bytes as u64) << 1 | 1);
+        let bitmap = out.len();
+        out.resize(bitmap + bitmap_bytes, 0);
+        indexes.for_each(|index| out[bitmap + index as usize / 8] |= 1 << (index % 8));
+        return;
+    }
+    put_number(out, runs << 1);
+    end_before = 0;
     for (start, end) in Runs(indexes.peekable()) {
         put_number(out, u64::from(start - end_before));
         put_number(out, u64::from(end - start));
@@ -95,15 +111,23 @@ pub(super) fn put_indexes(out: &mut Vec<u8>, indexes: impl Iterator<Item = u32> 
     }
 }
 
-/// Reads runs, calling `each` for every index; all are below `recipient_count`.
+/// Bytes of a number in a note.
+fn number_bytes(value: u32) -> usize {
+    (32 - value.leading_zeros()).max(1).div_ceil(7) as usize
+}
+
+/// Reads indexes, calling `each` for every one in rising order; all are below `recipient_count`.
 pub(super) fn read_indexes(
     cursor: &mut Cursor<'_>,
     recipient_count: u32,
     mut each: impl FnMut(u32),
 ) -> Result<(), Damaged> {
-    let runs = cursor.number_up_to(cursor.left() as u64)?;
+    let form = cursor.number_up_to(cursor.left() as u64 * 2 + 1)?;
+    if form & 1 == 1 {
+        return read_bitmap(cursor.take((form >> 1) as usize)?, recipient_count, each);
+    }
     let mut at = 0u64;
-    for _ in 0..runs {
+    for _ in 0..form >> 1 {
         let gap = cursor.number_up_to(u64::from(recipient_count))?;
         let length = cursor.number_up_to(u64::from(recipient_count))?;
         let start = at + gap;
@@ -113,6 +137,19 @@ pub(super) fn read_indexes(
         }
         (start as u32..end as u32).for_each(&mut each);
         at = end;
+    }
+    Ok(())
+}
+
+fn read_bitmap(bitmap: &[u8], recipient_count: u32, mut each: impl FnMut(u32)) -> Result<(), Damaged> {
+    for (place, &byte) in bitmap.iter().enumerate() {
+        for bit in (0..8).filter(|bit| byte & 1 << bit != 0) {
+            let index = place * 8 + bit;
+            if index >= recipient_count as usize {
+                return Err(Damaged);
+            }
+            each(index as u32);
+        }
     }
     Ok(())
 }

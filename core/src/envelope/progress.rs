@@ -9,7 +9,7 @@ use super::reports::Reports;
 use crate::dsn::Action;
 
 /// The version of retry notes.
-const RETRY_VERSION: u8 = 2;
+const RETRY_VERSION: u8 = 3;
 
 /// Flag of a retry note: the sender was warned of the delay.
 const DELAY_TOLD: u8 = 1;
@@ -254,9 +254,9 @@ impl Progress {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::{REASON_BYTES_MAX, write_outcome};
+    use super::super::{NOTE_BYTES_MAX, REASON_BYTES_MAX, RECIPIENTS_MAX, write_outcome};
     use super::*;
-    use crate::dsn::Status;
+    use crate::dsn::{Class, Status};
 
     fn reason(text: &str) -> Reason {
         Reason {
@@ -316,6 +316,27 @@ mod tests {
             progress.reason(99_999).is_some_and(|reason| reason.text.starts_with("the reason is in the"))
         );
         assert_eq!(progress.remaining_count(), 100_000);
+    }
+
+    #[test]
+    fn a_note_about_the_most_recipients_keeps_to_its_limit_whatever_became_of_which() {
+        let mut progress = Progress::new(RECIPIENTS_MAX);
+        let actions = [Action::Failed, Action::Delivered, Action::Relayed, Action::Expanded];
+        let mut reports = Reports::default();
+        for (nth, index) in (0..RECIPIENTS_MAX).step_by(2).enumerate() {
+            let class = if nth % 4 == 0 { Class::Permanent } else { Class::Success };
+            let why = Reason { status: Status::new(class, 1, 1), ..reason(&format!("{}", nth % 40_000)) };
+            reports.add(index, actions[nth % 4], why);
+        }
+        progress.report(&reports);
+        progress.put_off(reason("later"), (1..RECIPIENTS_MAX).step_by(2));
+        let mut note = Vec::new();
+        progress.write_retry(7, NOTE_BYTES_MAX, &mut note);
+        assert!(note.len() <= NOTE_BYTES_MAX, "{} bytes", note.len());
+        let replayed = Progress::replay(RECIPIENTS_MAX, Some(&note), []).expect("a note of ours");
+        assert_eq!(replayed.remaining_count(), RECIPIENTS_MAX / 2);
+        assert_eq!(replayed.reports().failures(), RECIPIENTS_MAX / 8);
+        reports.write(NOTE_BYTES_MAX, |note| assert!(note.len() <= NOTE_BYTES_MAX));
     }
 
     #[test]

@@ -40,23 +40,26 @@ pub async fn why_message(shard: &Rc<Shard>, name: QueueId) -> Reply {
         &format!("{}: {queue}, attempts: {}; it {waits}{forced}", name.as_str(), summary.progress.attempts()),
     );
     let mut sites: HashSet<(String, String)> = HashSet::new();
-    let remaining: Vec<_> = summary
-        .envelope
-        .recipients()
-        .enumerate()
-        .filter(|(index, _)| !summary.progress.is_done(*index as u32))
-        .collect();
-    for (index, recipient) in remaining.iter().take(RECIPIENTS_MAX) {
-        let reason = summary.progress.reason(*index as u32).map_or("no attempt yet", |reason| &reason.text);
+    let told = summary.progress.remaining().take(RECIPIENTS_MAX);
+    let chosen = match summary.stored.read(&shard.spool, || told.clone().collect()).await {
+        Ok(chosen) => chosen,
+        Err(error) => {
+            say(&mut reply, &format!("  the recipients cannot be read: {error}"));
+            return reply;
+        }
+    };
+    chosen.for_each(told, |index, recipient| {
+        let reason = summary.progress.reason(index).map_or("no attempt yet", |reason| &reason.text);
         say(&mut reply, &format!("  to <{}>: {reason}", recipient.address));
-        if let Some(site) = site_of(shard, summary.envelope.sender(), recipient.address)
+        if let Some(site) = site_of(shard, summary.stored.envelope.sender(), recipient.address)
             && sites.insert(site.clone())
         {
             say_site(shard, &site, &mut reply);
         }
-    }
-    if remaining.len() > RECIPIENTS_MAX {
-        say(&mut reply, &format!("  and {} recipients more", remaining.len() - RECIPIENTS_MAX));
+    });
+    let remaining = summary.progress.remaining_count() as usize;
+    if remaining > RECIPIENTS_MAX {
+        say(&mut reply, &format!("  and {} recipients more", remaining - RECIPIENTS_MAX));
     }
     reply
 }

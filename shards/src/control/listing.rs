@@ -5,9 +5,11 @@ use std::rc::Rc;
 use hashbrown::HashMap;
 use ringpost_core::control::{Answer, ListedMessage, Queue};
 use ringpost_core::qmgr::MessageId as QueuedId;
+use ringpost_spool::{Disk, Spool};
 
 use super::answering::{Question, Reply};
 use crate::qmgr::operator::{self, Summary};
+use crate::recipients::Part;
 use crate::shard::Shard;
 
 /// Messages in one piece: neighbours on the disk are read together.
@@ -21,8 +23,17 @@ const PIECE_BYTES: usize = 256 << 10;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ListPlace {
     entry: u32,
-    /// A message with many recipients whose first ones are listed already: it and how many.
-    inside: Option<(QueuedId, usize)>,
+    /// A message with many recipients whose first ones are listed already.
+    inside: Option<(QueuedId, RecipientPlace)>,
+}
+
+/// Where the listing of a message's recipients goes on.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RecipientPlace {
+    /// The part of the envelope.
+    part: u32,
+    /// How many of the part's are listed.
+    listed: usize,
 }
 
 /// The next piece of a queue's listing.
@@ -34,18 +45,18 @@ pub async fn list(shard: &Rc<Shard>, queue: Queue, from: ListPlace) -> Reply {
     for ((entry, id), summary) in found.into_iter().zip(summaries) {
         // Gone meanwhile, or not to be read now: the queue manager tells of that.
         let Some(summary) = summary else { continue };
-        let listed = match from.inside {
-            Some((inside, listed)) if inside == id => listed,
+        let place = match from.inside {
+            Some((inside, place)) if inside == id => place,
             _ => {
                 reply.count += 1;
                 say_message(&summary, queue, &mut reply);
-                0
+                RecipientPlace::default()
             }
         };
-        let said = say_recipients(&summary, listed, &mut reply);
+        let said = say_recipients(&shard.spool, &summary, place, &mut reply).await;
         if reply.bytes.len() >= PIECE_BYTES {
             next = match said {
-                Said::UpTo(listed) => Some(ListPlace { entry, inside: Some((id, listed)) }),
+                Said::UpTo(place) => Some(ListPlace { entry, inside: Some((id, place)) }),
                 Said::All => Some(ListPlace { entry: entry + 1, inside: None }),
             };
             break;
@@ -76,30 +87,60 @@ async fn find(shard: &Rc<Shard>, queue: Queue, from: u32) -> (Vec<(u32, QueuedId
 /// How far a message's recipients have been listed.
 pub(super) enum Said {
     All,
-    UpTo(usize),
+    UpTo(RecipientPlace),
 }
 
 pub(super) fn say_message(summary: &Summary, queue: Queue, reply: &mut Reply) {
     reply.say(&Answer::Message(ListedMessage {
         queue,
         queue_id: summary.queue_id,
-        arrival_us: summary.envelope.arrival_us(),
-        bytes: summary.envelope.content_bytes(),
+        arrival_us: summary.stored.envelope.arrival_us(),
+        bytes: summary.stored.envelope.content_bytes(),
         forced_expire: summary.force_expired,
-        sender: summary.envelope.sender(),
+        sender: summary.stored.envelope.sender(),
     }));
 }
 
-/// Recipients that wait for the same reason stand together, those without a reason last.
-pub(super) fn say_recipients(summary: &Summary, listed: usize, reply: &mut Reply) -> Said {
+/// The recipients that remain, part by part of the envelope, until the reply is full. Within a part those that wait for the
+/// same reason stand together, those without a reason last.
+pub(super) async fn say_recipients<D: Disk>(
+    spool: &Spool<D>,
+    summary: &Summary,
+    mut place: RecipientPlace,
+    reply: &mut Reply,
+) -> Said {
+    while place.part < summary.stored.part_count() {
+        if reply.bytes.len() >= PIECE_BYTES {
+            return Said::UpTo(place);
+        }
+        match summary.stored.part(spool, place.part).await {
+            Ok(part) => {
+                if let Some(listed) = say_part(summary, &part, place.listed, reply) {
+                    return Said::UpTo(RecipientPlace { listed, ..place });
+                }
+            }
+            Err(error) => {
+                let indexes = summary.stored.indexes(place.part);
+                let id = summary.queue_id.as_str();
+                let text = format!("{id}: {} recipients cannot be read: {error}", indexes.len());
+                reply.say(&Answer::Warning(&text));
+            }
+        }
+        place = RecipientPlace { part: place.part + 1, listed: 0 };
+    }
+    Said::All
+}
+
+/// Answers how many are listed, if the reply is full before all are.
+fn say_part(summary: &Summary, part: &Part<'_>, listed: usize, reply: &mut Reply) -> Option<usize> {
     let mut ranks: HashMap<&str, usize> = HashMap::new();
     let mut waiting: Vec<(usize, &str, &str)> = Vec::new();
-    for (index, recipient) in summary.envelope.recipients().enumerate() {
-        let index = index as u32;
-        if summary.progress.is_done(index) {
+    let recipients = part.recipients();
+    for (index, recipient) in &recipients {
+        if summary.progress.is_done(*index) {
             continue;
         }
-        let reason = summary.progress.reason(index).map_or("", |reason| reason.text.as_str());
+        let reason = summary.progress.reason(*index).map_or("", |reason| reason.text.as_str());
         let rank = match reason {
             "" => usize::MAX,
             reason => {
@@ -112,9 +153,9 @@ pub(super) fn say_recipients(summary: &Summary, listed: usize, reply: &mut Reply
     waiting.sort_by_key(|(rank, _, _)| *rank);
     for (place, (_, address, reason)) in waiting.iter().enumerate().skip(listed) {
         if reply.bytes.len() >= PIECE_BYTES {
-            return Said::UpTo(place);
+            return Some(place);
         }
         reply.say(&Answer::Recipient { address, reason });
     }
-    Said::All
+    None
 }

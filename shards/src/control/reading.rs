@@ -5,10 +5,12 @@ use std::rc::Rc;
 use ringpost_core::control::{Answer, ListedMessage, Queue};
 use ringpost_core::envelope::BodyKind;
 use ringpost_core::queue_id::QueueId;
+use ringpost_spool::{Disk, Spool};
 
 use super::answering::{Question, Reply};
 use crate::message::{ActiveMessage, Content};
 use crate::qmgr::operator;
+use crate::recipients::StoredEnvelope;
 use crate::shard::Shard;
 
 /// Where the reading of a message goes on.
@@ -16,6 +18,8 @@ use crate::shard::Shard;
 pub enum ReadPlace {
     /// At its beginning.
     Envelope,
+    /// At this part of its recipients.
+    Recipients(u32),
     /// At its content's chunk of this number; content in memory is one chunk.
     Content(usize),
 }
@@ -27,14 +31,24 @@ pub async fn read(shard: &Rc<Shard>, name: QueueId, from: ReadPlace) -> Reply {
     let Some(state) = operator::state(shard, id) else { return reply };
     let found = operator::find_message(shard, id).await;
     let Some(message) = found.filter(|message| message.queue_id == name) else { return reply };
-    let chunk = match from {
+    let part = match from {
         ReadPlace::Envelope => {
             reply.count = 1;
             say_envelope(&message, Queue::of(state), &mut reply);
-            0
+            Some(0)
         }
-        ReadPlace::Content(chunk) => chunk,
+        ReadPlace::Recipients(part) => Some(part),
+        ReadPlace::Content(_) => None,
     };
+    if let Some(part) = part {
+        let stored = message.stored_envelope();
+        say_part(&shard.spool, &message, &stored, part, &mut reply).await;
+        if part + 1 < stored.part_count() {
+            reply.next = Some(Question::Read { id: name, from: ReadPlace::Recipients(part + 1) });
+            return reply;
+        }
+    }
+    let chunk = if let ReadPlace::Content(chunk) = from { chunk } else { 0 };
     let more = match &message.content {
         Content::Memory(pieces) => {
             pieces.iter().for_each(|piece| say_content(piece, &mut reply));
@@ -111,8 +125,25 @@ pub(super) fn say_envelope(message: &ActiveMessage, queue: Queue, reply: &mut Re
     ] {
         attribute(name, value);
     }
+}
+
+/// A part of the recipients.
+pub(super) async fn say_part<D: Disk>(
+    spool: &Spool<D>,
+    message: &ActiveMessage,
+    stored: &StoredEnvelope,
+    number: u32,
+    reply: &mut Reply,
+) {
+    let part = match stored.part(spool, number).await {
+        Ok(part) => part,
+        Err(error) => {
+            return reply.say(&Answer::Warning(&format!("{}: {error}", message.queue_id.as_str())));
+        }
+    };
+    let mut say = |label: &str, value: &str| reply.say(&Answer::Field { label, value });
     let progress = message.progress.borrow();
-    for (index, recipient) in envelope.recipients().enumerate() {
+    part.for_each(|index, recipient| {
         if !recipient.orcpt.is_empty() {
             say("named_attribute", &format!("dsn_orig_rcpt={}", recipient.orcpt));
         }
@@ -121,7 +152,7 @@ pub(super) fn say_envelope(message: &ActiveMessage, queue: Queue, reply: &mut Re
         }
         let original = if recipient.original.is_empty() { recipient.address } else { recipient.original };
         say("original_recipient", original);
-        let label = if progress.is_done(index as u32) { "done_recipient" } else { "recipient" };
+        let label = if progress.is_done(index) { "done_recipient" } else { "recipient" };
         say(label, recipient.address);
-    }
+    });
 }

@@ -18,8 +18,8 @@ use ringpost_spool::{EngineLock, MessageId, OpenError, SHARDS_MAX, Spool, SpoolO
 
 use super::answering::Reply;
 use super::client::{ControlError, pass_on};
-use super::listing::{Said, say_message, say_recipients};
-use super::reading::{say_content, say_envelope};
+use super::listing::{RecipientPlace, Said, say_message, say_recipients};
+use super::reading::{say_content, say_envelope, say_part};
 use crate::message::{ActiveMessage, Content};
 use crate::qmgr::operator::Summary;
 use crate::settings::spool_directory;
@@ -120,7 +120,11 @@ impl QueueView {
         let mut reply = Reply::default();
         let attempts = message.progress.borrow().attempts();
         say_envelope(&message, queue_of(queued.held, attempts), &mut reply);
-        pass_on(&mut reply, each)?;
+        let stored = message.stored_envelope();
+        for number in 0..stored.part_count() {
+            now(say_part(&spool, &message, &stored, number, &mut reply))?;
+            pass_on(&mut reply, each)?;
+        }
         match &message.content {
             Content::Memory(pieces) => {
                 for piece in pieces {
@@ -194,9 +198,9 @@ fn list_some(
                 }
                 count += 1;
                 say_message(&summary, queue, &mut reply);
-                let mut said = 0;
-                while let Said::UpTo(more) = say_recipients(&summary, said, &mut reply) {
-                    said = more;
+                let mut place = RecipientPlace::default();
+                while let Said::UpTo(more) = now(say_recipients(spool, &summary, place, &mut reply))? {
+                    place = more;
                     pass_on(&mut reply, each)?;
                 }
             }

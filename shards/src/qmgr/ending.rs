@@ -10,10 +10,14 @@ use ringpost_core::dsn::{Action, Status};
 use ringpost_core::envelope::{OutcomeKind, Reason, Reports, write_outcome};
 use ringpost_core::qmgr::MessageId as QueuedId;
 
-use super::{DeliveryEnd, now_ms, operator, pump};
+use super::{DeliveryEnd, make_due, now_ms, operator, pump};
 use crate::message::{ActiveMessage, outcome_note, retry_note};
 use crate::shard::Shard;
 use crate::{bounce, defer, flush, notice, trace};
+
+/// Outcome notes of one message after which a cumulative note takes their place: whoever loads the message reads them one
+/// by one, and a message for a hundred thousand may have as many deliveries.
+const OUTCOME_NOTES_MAX: u32 = 256;
 
 /// How the scheduler ended an attempt.
 #[derive(Clone, Copy)]
@@ -42,10 +46,17 @@ pub(super) fn record(shard: &Rc<Shard>, message: &ActiveMessage, end: &DeliveryE
         progress.put_off(reason.clone(), [*index]);
     }
     progress.report(&end.reports);
+    let deferred = end.deferred.iter().map(|(index, _)| *index);
+    let reported = end.reports.iter().map(|(index, ..)| index);
+    message.let_go(end.sent.iter().copied().chain(deferred).chain(reported));
     if progress.remaining_count() == 0 && progress.reports().is_empty() {
         return;
     }
     drop(progress);
+    message.outcome_notes.set(message.outcome_notes.get().saturating_add(1));
+    if message.outcome_notes.get() > OUTCOME_NOTES_MAX {
+        return write_progress(shard, message, now_ms(shard));
+    }
     if !end.sent.is_empty() {
         let mut sent = end.sent.clone();
         sent.sort_unstable();
@@ -147,7 +158,7 @@ async fn tell_and_settle(shard: Rc<Shard>, message: Rc<ActiveMessage>, end: Atte
         match bounce::notify(&shard, &message).await {
             Ok(()) => message.progress.borrow_mut().failures_told(),
             Err(error) => {
-                bounce::log_unstored(&shard, &message, &error);
+                bounce::log_unstored(&shard, &message, &error).await;
                 told = false;
             }
         }
@@ -176,7 +187,13 @@ async fn tell_and_settle(shard: Rc<Shard>, message: Rc<ActiveMessage>, end: Atte
 
 fn settle(shard: &Rc<Shard>, message: &ActiveMessage, end: AttemptEnd) {
     match end {
-        AttemptEnd::Retry { due_at_ms } => write_retry(shard, message, due_at_ms),
+        AttemptEnd::Retry { due_at_ms } => {
+            write_retry(shard, message, due_at_ms);
+            if message.in_pieces().is_some() && shard.spool.find(message.id).is_none() {
+                // A piece of its envelope is damaged: tried again, it is set aside.
+                make_due(shard, &[QueuedId(message.id.bits())]);
+            }
+        }
         AttemptEnd::Held => {
             write_retry(shard, message, now_ms(shard));
             operator::held_and_settled(shard, QueuedId(message.id.bits()));
@@ -207,9 +224,15 @@ fn retry_later(shard: &Rc<Shard>, message: &ActiveMessage, end: AttemptEnd) {
 
 fn write_retry(shard: &Rc<Shard>, message: &ActiveMessage, due_at_ms: u64) {
     flush::deferred(shard, message);
+    message.progress.borrow_mut().attempted();
+    write_progress(shard, message, due_at_ms);
+}
+
+/// Writes the cumulative note, which stands for all that came before.
+fn write_progress(shard: &Shard, message: &ActiveMessage, due_at_ms: u64) {
     let due_at_s = due_at_ms.div_ceil(1000);
     let mut progress = message.progress.borrow_mut();
-    progress.attempted();
+    message.outcome_notes.set(0);
     let bytes_max = shard.spool.note_bytes_max();
     let note = retry_note(|out| progress.write_retry(due_at_s, bytes_max, out));
     shard.spool.retry(message.id, u32::try_from(due_at_s).unwrap_or(u32::MAX), &note);

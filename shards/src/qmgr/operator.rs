@@ -5,13 +5,14 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use ringpost_core::control::Kick;
-use ringpost_core::envelope::{Envelope, Progress};
+use ringpost_core::envelope::Progress;
 use ringpost_core::qmgr::{MessageId as QueuedId, MessageState, SiteReport};
 use ringpost_core::queue_id::QueueId;
 use ringpost_spool::{Listed, MessageId, Queued};
 
 use super::ending::{AttemptEnd, end_attempt};
 use crate::message::{ActiveMessage, Damaged, stored};
+use crate::recipients::StoredEnvelope;
 use crate::requeue;
 use crate::shard::Shard;
 
@@ -74,8 +75,8 @@ pub async fn find_message(shard: &Shard, id: QueuedId) -> Option<Rc<ActiveMessag
 pub struct Summary {
     /// The printed name.
     pub queue_id: QueueId,
-    /// The envelope.
-    pub envelope: Envelope,
+    /// The envelope, wherever its recipients are.
+    pub stored: StoredEnvelope,
     /// Which recipients remain, and why.
     pub progress: Progress,
     /// An operator has expired it.
@@ -85,10 +86,11 @@ pub struct Summary {
 impl Summary {
     /// The summary of a message read from the spool, and what the spool knows of it.
     pub fn of(listed: Listed) -> Result<(Queued, Summary), Damaged> {
-        let (envelope, progress) = stored(listed.envelope, &listed.notes)?;
+        let id = listed.queued.id;
+        let (stored, progress) = stored(id, listed.envelope, listed.envelope_chunks, &listed.notes)?;
         let summary = Summary {
-            queue_id: QueueId::new(envelope.arrival_us(), listed.queued.id.bits()),
-            envelope,
+            queue_id: QueueId::new(stored.envelope.arrival_us(), id.bits()),
+            stored,
             progress,
             force_expired: listed.queued.force_expired,
         };
@@ -118,7 +120,7 @@ fn in_memory(shard: &Shard, id: QueuedId) -> Option<Summary> {
     let progress = message.progress.borrow().clone();
     Some(Summary {
         queue_id: message.queue_id,
-        envelope: message.envelope.clone(),
+        stored: message.stored_envelope(),
         progress,
         force_expired: message.force_expired.get(),
     })

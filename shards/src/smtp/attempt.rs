@@ -206,7 +206,8 @@ impl<'a> Attempt<'a> {
             return self.mail_singly(connection, delimiters).await;
         }
         let mail = mail_request(&fields);
-        let recipients = mail_recipients(&message.envelope, &self.open);
+        let chosen = message.at_hand(&self.open);
+        let recipients = mail_recipients(&chosen, &self.open);
         let reused = connection.session.mails_begun() > 0;
         let end = connection.mail(self.shard, &mail, &recipients, &message.content).await;
         self.report(connection);
@@ -238,7 +239,8 @@ impl<'a> Attempt<'a> {
     ) -> Result<bool, Unanswered> {
         let message = self.message.clone();
         let fields = message.envelope.fields();
-        let recipients = mail_recipients(&message.envelope, &self.open);
+        let chosen = message.at_hand(&self.open);
+        let recipients = mail_recipients(&chosen, &self.open);
         let kept = connection.session.mails_begun() > 0;
         let open = std::mem::take(&mut self.open);
         self.put_off.clear();
@@ -366,7 +368,8 @@ impl<'a> Attempt<'a> {
         text: &str,
         server: Option<ServerLine<'_>>,
     ) {
-        let Some(address) = self.message.envelope.recipient(recipient) else { return };
+        let chosen = self.message.at_hand(&[recipient]);
+        let Some(address) = chosen.recipient(recipient) else { return };
         let now_us = self.shard.handle.wall().as_micros();
         let dsn = dsn.to_string();
         let line = logline::Delivery {

@@ -14,6 +14,7 @@ use smallvec::SmallVec;
 
 use crate::message::Content;
 use crate::race::{First, race};
+use crate::recipients::Chosen;
 use crate::shard::Shard;
 use crate::smtp::endpoint::ServerEndpoint;
 use crate::smtp::route::Server;
@@ -283,9 +284,8 @@ fn plain_error(error: &std::io::Error) -> String {
 }
 
 /// The recipients of a delivery as the session takes them, in the order of `indexes`.
-pub fn mail_recipients<'a>(
-    envelope: &'a ringpost_core::envelope::Envelope,
-    indexes: &[u32],
-) -> SmallVec<[MailRecipient<'a>; 4]> {
-    envelope.select(indexes.iter().copied()).map(|(_, recipient)| recipient.into()).collect()
+pub fn mail_recipients<'a>(chosen: &'a Chosen<'_>, indexes: &[u32]) -> SmallVec<[MailRecipient<'a>; 4]> {
+    let mut recipients = SmallVec::new();
+    chosen.for_each(indexes.iter().copied(), |_, recipient| recipients.push(recipient.into()));
+    recipients
 }

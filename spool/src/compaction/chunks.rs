@@ -129,7 +129,7 @@ impl<D: Disk> Inner<D> {
                 segment.unattached = segment.unattached.saturating_sub(1);
             }
         }
-        state.set_chunk_extents(id, chunks);
+        state.set_chunk_extents(id, chunks.iter());
         Ok(())
     }
 
