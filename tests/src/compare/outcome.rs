@@ -94,16 +94,28 @@ pub fn comparable_reply(reply: &str) -> String {
 #[derive(Debug, Default)]
 pub struct Journal {
     by_id: BTreeMap<String, Vec<LogLine>>,
+    /// Messages that were held or discarded for the recipient with which they began: that is logged before the queue id
+    /// is known.
+    set_aside: BTreeSet<String>,
 }
 
 impl Journal {
     /// Of these lines.
     pub fn new(lines: Vec<LogLine>) -> Journal {
         let mut journal = Journal::default();
+        // By session number: the last line was a hold or discard without a queue id.
+        let mut pending: BTreeMap<String, bool> = BTreeMap::new();
         for line in lines {
-            if let Some(id) = line.queue_id.clone() {
-                journal.by_id.entry(id).or_default().push(line);
+            let aside =
+                line.text.starts_with("NOQUEUE: hold: ") || line.text.starts_with("NOQUEUE: discard: ");
+            let Some(id) = line.queue_id.clone() else {
+                pending.insert(line.number, aside);
+                continue;
+            };
+            if pending.remove(&line.number) == Some(true) && line.text.starts_with("client=") {
+                journal.set_aside.insert(id.clone());
             }
+            journal.by_id.entry(id).or_default().push(line);
         }
         journal
     }
@@ -118,7 +130,8 @@ impl Journal {
                 || line.text.starts_with("discard: ")
                 || line.text.contains("placed on hold")
         });
-        (gone || waits) && self.notices(id).iter().all(|notice| self.is_settled(notice))
+        (gone || waits || self.set_aside.contains(id))
+            && self.notices(id).iter().all(|notice| self.is_settled(notice))
     }
 
     fn notices(&self, id: &str) -> Vec<String> {

@@ -164,10 +164,13 @@ impl Server {
             outcomes.push(outcome);
             ids.push(queued);
         }
-        let journal = wait::until("all mail is delivered, deferred or held", || {
-            let journal = self.journal();
-            ids.iter().flatten().all(|id| journal.is_settled(id)).then_some(journal)
+        let mut journal = self.journal();
+        let settled = wait::holds_within(wait::PATIENCE, || {
+            journal = self.journal();
+            ids.iter().flatten().all(|id| journal.is_settled(id))
         });
+        let unsettled: Vec<&String> = ids.iter().flatten().filter(|id| !journal.is_settled(id)).collect();
+        assert!(settled, "what becomes of {unsettled:?}? {}", self.printed());
         for (outcome, queued) in outcomes.iter_mut().zip(&ids) {
             queued.iter().for_each(|id| journal.tell(id, outcome));
         }
@@ -208,9 +211,9 @@ impl Server {
                     }
                     format!("{} {lines}", reply.code)
                 }
-                Err(error) => {
+                Err(_) => {
                     last = None;
-                    format!("(closed: {:?})", error.kind())
+                    "(closed)".to_owned()
                 }
             };
             outcome.replies.push((said.to_owned(), comparable_reply(&text)));
