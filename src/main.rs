@@ -3,6 +3,7 @@
 
 mod check;
 mod configuration;
+mod explain;
 mod host;
 mod install_links;
 mod postcat;
@@ -90,6 +91,8 @@ enum Command {
     Serve(ConfigurationArguments),
     /// Tell of each parameter that is set whether it is honoured, without effect, or refused
     Check(ConfigurationArguments),
+    /// Tell step by step how an address is rewritten, classed, checked and routed, and what decided
+    Explain(explain::ExplainArguments),
 }
 
 fn main() -> ExitCode {
@@ -139,6 +142,7 @@ fn run_own() -> ExitCode {
     let outcome = match line.command {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
+        Command::Explain(arguments) => explain::run(&arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

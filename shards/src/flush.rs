@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use ringpost_core::envelope::Progress;
 use ringpost_core::flush::{FlushLists, LISTED_MAX, SiteFlush};
+use ringpost_core::lookup::at_once;
 use ringpost_core::qmgr::{MessageId as QueuedId, MessageState};
 use ringpost_reactor::Moment;
 use ringpost_spool::{Listed, MessageId};
@@ -83,8 +84,7 @@ pub fn recovered(shard: &Shard) {
 
 /// Mail for the recipients that remain of this message is deferred.
 pub fn deferred(shard: &Rc<Shard>, message: &ActiveMessage) {
-    let served = &shard.settings.fast_flush_domains;
-    if served.is_empty() {
+    if shard.settings.fast_flush_domains.is_empty() {
         return;
     }
     if let Some(stored) = message.in_pieces() {
@@ -98,7 +98,8 @@ pub fn deferred(shard: &Rc<Shard>, message: &ActiveMessage) {
         let recipients = message.envelope.recipients().enumerate();
         let remaining = recipients.filter(|(index, _)| !progress.is_done(*index as u32));
         let addresses = remaining.map(|(_, recipient)| recipient.address);
-        shard.flush.lists.borrow_mut().deferred(served, QueuedId(message.id.bits()), addresses)
+        let serves = |domain: &str| may_be_served(shard, domain);
+        shard.flush.lists.borrow_mut().deferred(serves, QueuedId(message.id.bits()), addresses)
     };
     if note().is_ok() {
         return;
@@ -128,9 +129,15 @@ pub fn ended(shard: &Shard, message: &ActiveMessage) {
     }
 }
 
+/// Whether `fast_flush_domains` has the domain. What a table cannot say at once has the benefit of the doubt: a list more
+/// does no harm.
+fn may_be_served(shard: &Shard, domain: &str) -> bool {
+    at_once(shard.settings.fast_flush_domains.matches(&shard.tables, domain)) != Some(Ok(false))
+}
+
 /// A site asks for its mail, on all shards: ETRN, `postqueue -s`.
 pub fn site(shard: &Rc<Shard>, domain: &str) -> SiteFlush {
-    if !shard.settings.fast_flush_domains.contains(domain.as_bytes()) {
+    if !may_be_served(shard, domain) {
         return SiteFlush::NotServed;
     }
     if shard.drain.begun() || shard.flush.requests.get() >= REQUESTS_MAX {
@@ -207,9 +214,9 @@ async fn list_parts(shard: &Shard, stored: &StoredEnvelope, progress: &Progress)
         let recipients = part.recipients();
         let remaining = recipients.iter().filter(|(index, _)| !progress.is_done(*index));
         let addresses = remaining.map(|(_, recipient)| recipient.address);
-        let served = &shard.settings.fast_flush_domains;
         // Full lists are told when small mail is deferred.
-        let _ = shard.flush.lists.borrow_mut().deferred(served, id, addresses);
+        let serves = |domain: &str| may_be_served(shard, domain);
+        let _ = shard.flush.lists.borrow_mut().deferred(serves, id, addresses);
     }
 }
 

@@ -37,7 +37,7 @@ use crate::failure::{EX_CANTCREAT, EX_TEMPFAIL, Failure};
 
 pub use self::notices::NoticeSettings;
 pub use self::queue::QueueSettings;
-pub use self::resolve::{Agent, Agents};
+pub use self::resolve::{Agent, Agents, resolve as resolve_settings};
 
 /// Entries of a shard's submission queue: more operations than this in one turn are submitted in two goes.
 const RING_ENTRIES: u32 = 1024;
@@ -293,19 +293,13 @@ impl Settings {
             services,
             smtp: smtp(config)?,
             qmgr: qmgr(config, shards),
-            resolve: resolve::resolve(&view),
+            resolve: resolve_settings(&view),
             agents: Agents::of(config),
             dns_servers: dns_servers(&view)?,
             queue_directory,
             maillog_file: if maillog_file.is_empty() { "/dev/stdout".into() } else { maillog_file.into() },
             myhostname: view.text(names::MYHOSTNAME),
-            own_addresses: config
-                .view()
-                .host()
-                .interfaces
-                .iter()
-                .map(|interface| interface.address)
-                .collect(),
+            own_addresses: own_addresses(&view),
             own_mail: cleanup(&view),
             myorigin: view.text(names::MYORIGIN),
             mail_name: view.text(names::MAIL_NAME),
@@ -508,6 +502,15 @@ fn access(view: &View<'_>) -> AccessLists {
         relay_reject_code: view.number(names::RELAY_DOMAINS_REJECT_CODE) as u16,
         reject_code: view.number(names::REJECT_CODE) as u16,
     }
+}
+
+/// Every address that is this host's or stands for it.
+fn own_addresses(view: &View<'_>) -> Vec<IpAddr> {
+    let mut own: Vec<IpAddr> = view.host().interfaces.iter().map(|interface| interface.address).collect();
+    own.extend(view.own_addresses());
+    own.sort_unstable();
+    own.dedup();
+    own
 }
 
 fn users(view: &View<'_>, name: Name<types::List>) -> Result<UserList, Failure> {

@@ -56,7 +56,14 @@ pub struct Config {
 }
 
 /// Lists whose readers ask the tables in them, too; in every other list of networks or domains a table is an error.
-const LISTS_WITH_TABLES: [&str; 0] = [];
+const LISTS_WITH_TABLES: [&str; 5] = [
+    "mydestination",
+    "relay_domains",
+    "virtual_alias_domains",
+    "virtual_mailbox_domains",
+    // Its default is relay_domains.
+    "fast_flush_domains",
+];
 
 /// The configuration as one service sees it.
 #[derive(Debug, Clone, Copy)]

@@ -29,7 +29,7 @@ parameters! {
         "Replies for single block lists.";
     REJECT_TEMPFAIL_ACTION "reject_tempfail_action" Text = "defer_if_permit", WithoutEffect("restrictions that look names up are not served yet"),
         "What follows when a restriction that refuses cannot decide.";
-    SHOW_USER_UNKNOWN_TABLE_NAME "show_user_unknown_table_name" Bool = "yes", WithoutEffect("tables of recipients are not served yet"),
+    SHOW_USER_UNKNOWN_TABLE_NAME "show_user_unknown_table_name" Bool = "yes", Honoured("resolve"),
         "Whether a refusal says in which table a recipient was not found.";
     SMTPD_LOG_ACCESS_PERMIT_ACTIONS "smtpd_log_access_permit_actions" List = "", Refused { reason: "permissions are not logged", weakens: Weakens::Never },
         "Permissions that are logged.";

@@ -7,7 +7,7 @@ parameters! {
         "Who gets mail that could be neither delivered nor returned.";
     ALLOW_PERCENT_HACK "allow_percent_hack" Bool = "yes", Refused { reason: "addresses are not rewritten yet", weakens: Weakens::Never },
         "Whether user%domain becomes user@domain.";
-    ALLOW_UNTRUSTED_ROUTING "allow_untrusted_routing" Bool = "no", Refused { reason: "addresses are not rewritten yet", weakens: Weakens::Never },
+    ALLOW_UNTRUSTED_ROUTING "allow_untrusted_routing" Bool = "no", Honoured("smtpd"),
         "Whether strangers may use addresses that route.";
     ALWAYS_ADD_MISSING_HEADERS "always_add_missing_headers" Bool = "no", Honoured("cleanup"),
         "Whether missing headers are added to every client's mail.";
@@ -55,7 +55,7 @@ parameters! {
         "The local part of the sender of mail that must never bounce.";
     DUPLICATE_FILTER_LIMIT "duplicate_filter_limit" Int = "1000", Refused { reason: "1000 recipients are compared, whatever the limit", weakens: Weakens::Never },
         "The most recipients among which duplicates are looked for.";
-    EMPTY_ADDRESS_RECIPIENT "empty_address_recipient" Text = "MAILER-DAEMON", WithoutEffect("the null sender is written as such"),
+    EMPTY_ADDRESS_RECIPIENT "empty_address_recipient" Text = "MAILER-DAEMON", Honoured("resolve"),
         "The recipient of mail that is addressed to the null sender.";
     ENABLE_ORIGINAL_RECIPIENT "enable_original_recipient" Bool = "yes", WithoutEffect("addresses are not rewritten yet"),
         "Whether the original recipient is kept beside the rewritten one.";
@@ -145,15 +145,15 @@ parameters! {
         "Which addresses recipient_canonical_maps change.";
     RECIPIENT_CANONICAL_MAPS "recipient_canonical_maps" Maps = "", Refused { reason: "tables of addresses are not served yet", weakens: Weakens::Never },
         "Tables that change recipients.";
-    RELOCATED_MAPS "relocated_maps" Maps = "", Refused { reason: "tables of addresses are not served yet", weakens: Weakens::Never },
+    RELOCATED_MAPS "relocated_maps" Maps = "", Honoured("resolve"),
         "Tables of users who have moved.";
     REMOTE_HEADER_REWRITE_DOMAIN "remote_header_rewrite_domain" Text = "", Refused { reason: "addresses are not rewritten yet", weakens: Weakens::Never },
         "The domain that is added to incomplete addresses in headers of remote clients.";
-    RESOLVE_DEQUOTED_ADDRESS "resolve_dequoted_address" Bool = "yes", Refused { reason: "addresses are resolved without their quotes", weakens: Weakens::Never },
+    RESOLVE_DEQUOTED_ADDRESS "resolve_dequoted_address" Bool = "yes", Honoured("resolve"),
         "Whether quotes in addresses are taken off before resolving.";
-    RESOLVE_NULL_DOMAIN "resolve_null_domain" Bool = "no", Refused { reason: "an address without a domain is not resolved", weakens: Weakens::Never },
+    RESOLVE_NULL_DOMAIN "resolve_null_domain" Bool = "no", Honoured("resolve"),
         "Whether user@ counts as a local address.";
-    RESOLVE_NUMERIC_DOMAIN "resolve_numeric_domain" Bool = "no", Refused { reason: "a bare number is a domain like any other", weakens: Weakens::Never },
+    RESOLVE_NUMERIC_DOMAIN "resolve_numeric_domain" Bool = "no", Honoured("resolve"),
         "Whether user@1.2.3.4 counts as user@[1.2.3.4].";
     SENDER_BCC_MAPS "sender_bcc_maps" Maps = "", Refused { reason: "added recipients are not served yet", weakens: Weakens::Never },
         "Tables of addresses that get copies, by sender.";

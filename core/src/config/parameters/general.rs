@@ -1,6 +1,6 @@
 //! Who and where this mail system is: names, addresses, files, logging.
 
-use crate::config::parameter::{Weakens, parameters};
+use crate::config::parameter::parameters;
 
 parameters! {
     ALTERNATE_CONFIG_DIRECTORIES "alternate_config_directories" Text = "", WithoutEffect("only the directory that -c names is read"),
@@ -121,7 +121,7 @@ parameters! {
         "The directory of process id files, below the queue directory.";
     PROCESS_NAME "process_name" Text = "postconf", WithoutEffect("all services are one process"),
         "The name of the process, for references.";
-    PROXY_INTERFACES "proxy_interfaces" List = "", Refused { reason: "mail loops through a proxy are found by Received headers only", weakens: Weakens::Never },
+    PROXY_INTERFACES "proxy_interfaces" List = "", Honoured("resolve, smtp"),
         "Addresses at which this system receives mail through a proxy or address translator.";
     QUEUE_DIRECTORY "queue_directory" Text = "/var/spool/postfix", Honoured("spool"),
         "The directory of the queue.";

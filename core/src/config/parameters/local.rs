@@ -59,7 +59,7 @@ parameters! {
         "Senders that a login name may use.";
     LOCAL_RECIPIENT_MAPS "local_recipient_maps" Maps = "proxy:unix:passwd.byname $alias_maps", Refused { reason: "local delivery is not served yet", weakens: Weakens::Never },
         "Tables of local recipients; others are refused.";
-    LOCAL_TRANSPORT "local_transport" Text = "local:$myhostname", Refused { reason: "local delivery is not served yet", weakens: Weakens::Never },
+    LOCAL_TRANSPORT "local_transport" Text = "local:$myhostname", Honoured("resolve"),
         "The transport of mail for local domains.";
     LUSER_RELAY "luser_relay" Raw = "", Refused { reason: "local delivery is not served yet", weakens: Weakens::Never },
         "The address that gets mail for unknown local users.";
@@ -97,7 +97,7 @@ parameters! {
         "Groups of virtual mailboxes.";
     VIRTUAL_MAILBOX_BASE "virtual_mailbox_base" Text = "", Refused { reason: "virtual mailboxes are not served yet", weakens: Weakens::Never },
         "The directory above all virtual mailboxes.";
-    VIRTUAL_MAILBOX_DOMAINS "virtual_mailbox_domains" Domains = "$virtual_mailbox_maps", Refused { reason: "virtual mailboxes are not served yet", weakens: Weakens::Never },
+    VIRTUAL_MAILBOX_DOMAINS "virtual_mailbox_domains" Domains = "$virtual_mailbox_maps", Honoured("resolve"),
         "Domains of virtual mailboxes.";
     VIRTUAL_MAILBOX_LIMIT "virtual_mailbox_limit" Size = "51200000", Refused { reason: "virtual mailboxes are not served yet", weakens: Weakens::Never },
         "The largest virtual mailbox; 0 for no limit.";
@@ -107,7 +107,7 @@ parameters! {
         "Tables of virtual mailboxes.";
     VIRTUAL_MINIMUM_UID "virtual_minimum_uid" Int = "100", Refused { reason: "virtual mailboxes are not served yet", weakens: Weakens::Never },
         "The least user id of a virtual mailbox.";
-    VIRTUAL_TRANSPORT "virtual_transport" Text = "virtual", Refused { reason: "virtual mailboxes are not served yet", weakens: Weakens::Never },
+    VIRTUAL_TRANSPORT "virtual_transport" Text = "virtual", Honoured("resolve"),
         "The transport of mail for virtual mailboxes.";
     VIRTUAL_UID_MAPS "virtual_uid_maps" Maps = "", Refused { reason: "virtual mailboxes are not served yet", weakens: Weakens::Never },
         "Users of virtual mailboxes.";

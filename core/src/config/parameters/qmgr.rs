@@ -37,17 +37,17 @@ parameters! {
         "How long after the last time more recipients are read.";
     DEFAULT_RECIPIENT_REFILL_LIMIT "default_recipient_refill_limit" Int(0, 100000000) = "100", Honoured("qmgr"),
         "How many recipients must be free before more are read.";
-    DEFAULT_TRANSPORT "default_transport" Text = "smtp", Honoured("qmgr"),
+    DEFAULT_TRANSPORT "default_transport" Text = "smtp", Honoured("resolve"),
         "The transport, and perhaps the next hop, of mail for remote domains.";
     DEFAULT_TRANSPORT_RATE_DELAY "default_transport_rate_delay" Time(Seconds) = "0s", Honoured("qmgr"),
         "The pause between two deliveries by one transport; beyond 0 they go one at a time.";
     DEFER_TRANSPORTS "defer_transports" List = "", Honoured("qmgr"),
         "Transports whose mail waits for a flush.";
-    EMPTY_ADDRESS_DEFAULT_TRANSPORT_MAPS_LOOKUP_KEY "empty_address_default_transport_maps_lookup_key" Text = "<>", WithoutEffect("tables of transports are not served yet"),
+    EMPTY_ADDRESS_DEFAULT_TRANSPORT_MAPS_LOOKUP_KEY "empty_address_default_transport_maps_lookup_key" Text = "<>", Honoured("resolve"),
         "The key of the null sender in tables of default transports.";
     EMPTY_ADDRESS_LOCAL_LOGIN_SENDER_MAPS_LOOKUP_KEY "empty_address_local_login_sender_maps_lookup_key" Text = "<>", WithoutEffect("local submission is not served yet"),
         "The key of the null sender in tables of login names.";
-    EMPTY_ADDRESS_RELAYHOST_MAPS_LOOKUP_KEY "empty_address_relayhost_maps_lookup_key" Text = "<>", WithoutEffect("tables of relay hosts are not served yet"),
+    EMPTY_ADDRESS_RELAYHOST_MAPS_LOOKUP_KEY "empty_address_relayhost_maps_lookup_key" Text = "<>", Honoured("resolve"),
         "The key of the null sender in tables of relay hosts.";
     FAST_FLUSH_DOMAINS "fast_flush_domains" Domains = "$relay_domains", Honoured("flush"),
         "Domains whose mail can be asked for.";
@@ -79,15 +79,15 @@ parameters! {
         "The least recipients in memory for each message.";
     QUEUE_RUN_DELAY "queue_run_delay" Time(Seconds) = "300s", Honoured("qmgr"),
         "The most that a due message may be late.";
-    RELAY_TRANSPORT "relay_transport" Text = "relay", Honoured("qmgr"),
+    RELAY_TRANSPORT "relay_transport" Text = "relay", Honoured("resolve"),
         "The transport, and perhaps the next hop, of mail for relay domains.";
-    RELAYHOST "relayhost" Text = "", Honoured("qmgr"),
+    RELAYHOST "relayhost" Text = "", Honoured("resolve"),
         "The next hop of mail for remote domains, instead of the domain itself.";
-    SENDER_DEPENDENT_DEFAULT_TRANSPORT_MAPS "sender_dependent_default_transport_maps" Maps = "", Refused { reason: "tables of transports are not served yet, mail would take another way", weakens: Weakens::Always },
+    SENDER_DEPENDENT_DEFAULT_TRANSPORT_MAPS "sender_dependent_default_transport_maps" Maps = "", Honoured("resolve"),
         "Tables of default transports by sender.";
-    SENDER_DEPENDENT_RELAYHOST_MAPS "sender_dependent_relayhost_maps" Maps = "", Refused { reason: "tables of relay hosts are not served yet, mail would take another way", weakens: Weakens::Always },
+    SENDER_DEPENDENT_RELAYHOST_MAPS "sender_dependent_relayhost_maps" Maps = "", Honoured("resolve"),
         "Tables of relay hosts by sender.";
-    TRANSPORT_MAPS "transport_maps" Maps = "", Refused { reason: "tables of transports are not served yet, mail would take another way", weakens: Weakens::Always },
+    TRANSPORT_MAPS "transport_maps" Maps = "", Honoured("resolve"),
         "Tables of transports and next hops by recipient.";
     TRANSPORT_RETRY_TIME "transport_retry_time" Time(Seconds) = "60s", WithoutEffect("a transport of the same process cannot crash by itself"),
         "The rest of a transport that failed.";

@@ -27,7 +27,7 @@ parameters! {
         "The room that must stay free in the queue's file system for mail to be accepted.";
     RECEIVE_OVERRIDE_OPTIONS "receive_override_options" List = "", WithoutEffect("what these options leave out is not done here"),
         "Checks and rewriting that are left out on reception.";
-    RECIPIENT_DELIMITER "recipient_delimiter" Text = "", Refused { reason: "addresses are not extended yet", weakens: Weakens::Never },
+    RECIPIENT_DELIMITER "recipient_delimiter" Text = "", Honoured("keys of tables"),
         "The characters that separate a user's name from an extension.";
     REJECT_CODE "reject_code" Int(400, 599) = "554", Honoured("smtpd"),
         "The reply code of the restriction reject.";
