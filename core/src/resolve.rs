@@ -193,6 +193,19 @@ impl ResolveSettings {
         Ok(route)
     }
 
+    /// Whether resolving asks any table. Where it does not, it ends at once.
+    pub fn asks_tables(&self) -> bool {
+        let lists = [
+            &self.names.my_destination,
+            &self.virtual_alias_domains,
+            &self.virtual_mailbox_domains,
+            &self.relay_domains,
+        ];
+        let maps =
+            [&self.transports, &self.sender_default_transports, &self.sender_relayhosts, &self.relocated];
+        lists.iter().any(|list| list.has_tables()) || maps.iter().any(|maps| !maps.is_empty())
+    }
+
     /// The class of the addresses of `domain` (without a trailing dot).
     ///
     /// # Errors

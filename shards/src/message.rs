@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 
 use bytes::Bytes;
-use ringpost_core::envelope::{Envelope, KeptRecipient, Progress};
+use ringpost_core::envelope::{Envelope, KeptRecipient, Progress, Recipient};
 use ringpost_core::queue_id::QueueId;
 use ringpost_spool::{ChunkRef, Disk, LoadError, Loaded, LoadedContent, MessageId, Spool};
 use smallvec::SmallVec;
@@ -48,6 +48,8 @@ pub struct ActiveMessage {
     pub envelope: Envelope,
     /// Where recipients in pieces are; `None` for all but large envelopes.
     pieces: Option<Box<Pieces>>,
+    /// Recipients of a whole envelope whose mail goes to another address than it says.
+    redirected: AtHand,
     /// The content.
     pub content: Content,
     /// Which recipients remain, and what the sender is still to be told.
@@ -86,6 +88,7 @@ impl ActiveMessage {
             queue_id,
             envelope,
             pieces: None,
+            redirected: AtHand::default(),
             content: Content::Memory(content),
             progress: RefCell::new(progress),
             active_at_us: Cell::new(0),
@@ -109,6 +112,7 @@ impl ActiveMessage {
             queue_id: QueueId::new(envelope.arrival_us(), id.bits()),
             envelope,
             pieces,
+            redirected: AtHand::default(),
             content,
             progress: RefCell::new(progress),
             active_at_us: Cell::new(0),
@@ -138,17 +142,29 @@ impl ActiveMessage {
         }
     }
 
+    /// The scheduler gets this recipient, under another address than the envelope has; until [`Self::let_go`].
+    pub fn redirect(&self, index: u32, recipient: &Recipient<'_>, address: &str) {
+        let original = if recipient.original.is_empty() { recipient.address } else { recipient.original };
+        let kept = KeptRecipient::of(&Recipient { address, original, ..*recipient });
+        match &self.pieces {
+            Some(pieces) => pieces.at_hand.keep(index, kept),
+            None => self.redirected.keep(index, kept),
+        }
+    }
+
     /// The scheduler has these recipients no more.
     pub fn let_go(&self, indexes: impl IntoIterator<Item = u32>) {
-        if let Some(pieces) = &self.pieces {
-            indexes.into_iter().for_each(|index| pieces.at_hand.forget(index));
+        let at_hand = self.pieces.as_ref().map_or(&self.redirected, |pieces| &pieces.at_hand);
+        if !at_hand.is_empty() {
+            indexes.into_iter().for_each(|index| at_hand.forget(index));
         }
     }
 
     /// These recipients, which the scheduler has.
     pub fn at_hand(&self, indexes: &[u32]) -> Chosen<'_> {
         match &self.pieces {
-            None => Chosen::Envelope(&self.envelope),
+            None if self.redirected.is_empty() => Chosen::Envelope(&self.envelope),
+            None => self.redirected.choose_or(indexes, &self.envelope),
             Some(pieces) => pieces.at_hand.choose(indexes),
         }
     }

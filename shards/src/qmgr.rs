@@ -13,6 +13,7 @@
 
 mod activation;
 mod ending;
+mod error;
 pub mod routing;
 
 use std::cell::{Cell, RefCell};

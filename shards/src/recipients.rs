@@ -136,6 +136,13 @@ pub enum Chosen<'a> {
     Kept(Vec<(u32, KeptRecipient)>),
 }
 
+impl Chosen<'static> {
+    fn kept(mut chosen: Vec<(u32, KeptRecipient)>) -> Chosen<'static> {
+        chosen.sort_unstable_by_key(|(index, _)| *index);
+        Chosen::Kept(chosen)
+    }
+}
+
 impl Chosen<'_> {
     /// The recipient with this index; `None` for one that does not exist or was not asked for.
     pub fn recipient(&self, index: u32) -> Option<Recipient<'_>> {
@@ -178,6 +185,21 @@ impl AtHand {
         self.kept.borrow_mut().insert(index, recipient);
     }
 
+    /// Whether none is kept.
+    pub fn is_empty(&self) -> bool {
+        self.kept.borrow().is_empty()
+    }
+
+    /// Those of these recipients that are kept, and the others as the envelope has them.
+    pub fn choose_or(&self, indexes: &[u32], envelope: &Envelope) -> Chosen<'static> {
+        let kept = self.kept.borrow();
+        let of_envelope = |index| envelope.recipient(index).map(|recipient| KeptRecipient::of(&recipient));
+        let known = indexes
+            .iter()
+            .filter_map(|&index| Some((index, kept.get(&index).cloned().or_else(|| of_envelope(index))?)));
+        Chosen::kept(known.collect())
+    }
+
     /// Lets a recipient go.
     pub fn forget(&self, index: u32) {
         self.kept.borrow_mut().remove(&index);
@@ -187,8 +209,6 @@ impl AtHand {
     pub fn choose(&self, indexes: &[u32]) -> Chosen<'static> {
         let kept = self.kept.borrow();
         let known = indexes.iter().filter_map(|index| Some((*index, kept.get(index)?.clone())));
-        let mut chosen: Vec<(u32, KeptRecipient)> = known.collect();
-        chosen.sort_unstable_by_key(|(index, _)| *index);
-        Chosen::Kept(chosen)
+        Chosen::kept(known.collect())
     }
 }

@@ -9,7 +9,7 @@ use ringpost_core::queue_id::QueueId;
 
 use super::answering::Reply;
 use crate::qmgr::operator;
-use crate::qmgr::routing::{Destination, destination};
+use crate::qmgr::routing;
 use crate::shard::Shard;
 
 /// Recipients of a message that are told one by one.
@@ -77,12 +77,7 @@ pub fn why_address(shard: &Rc<Shard>, address: &str) -> Reply {
 /// Transport and nexthop; a domain alone stands for any of its addresses.
 fn site_of(shard: &Shard, sender: &str, address: &str) -> Option<(String, String)> {
     let whole = if address.contains('@') { address.to_owned() } else { format!("postmaster@{address}") };
-    match destination(shard, sender, &whole) {
-        Destination::Site { transport, nexthop } => {
-            Some((transport.into_owned(), nexthop.to_ascii_lowercase()))
-        }
-        Destination::Unavailable => None,
-    }
+    routing::site(shard, sender, &whole)
 }
 
 fn say_site(shard: &Rc<Shard>, (transport, nexthop): &(String, String), reply: &mut Reply) {

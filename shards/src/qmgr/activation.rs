@@ -10,16 +10,19 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use ringpost_core::dsn::Status;
-use ringpost_core::envelope::{KeptRecipient, Reason};
+use ringpost_core::envelope::{KeptRecipient, Reason, Recipient};
+use ringpost_core::lookup::{LookupTrouble, at_once};
 use ringpost_core::qmgr::{MessageId as QueuedId, Refilled, Resolved, SiteHandle};
+use ringpost_core::resolve::{AddressClass, Route};
 use ringpost_spool::{LoadError, MessageId};
 use smallvec::SmallVec;
 
-use super::routing::{self, Destination};
+use super::error::Undelivered;
 use super::{now_ms, pump, put_off};
 use crate::bounce;
 use crate::message::{ActiveMessage, Unread};
 use crate::recipients::StoredEnvelope;
+use crate::settings::Agent;
 use crate::shard::Shard;
 
 /// How soon mail is looked at again after the spool could not be read.
@@ -34,14 +37,18 @@ pub(super) fn activate(shard: &Rc<Shard>, id: QueuedId) {
     }
     let kept = shard.qmgr.messages.borrow().get(&id.0).cloned();
     match kept {
-        Some(message) if message.in_pieces().is_none() => begin_attempt(shard, &message),
-        Some(message) => {
+        Some(message) if message.in_pieces().is_some() => {
             let shard = shard.clone();
             shard.clone().handle.spawn(async move {
                 begin_attempt_in_pieces(&shard, &message).await;
                 pump(&shard);
             });
         }
+        Some(message) if shard.settings.resolve.asks_tables() => {
+            let own = shard.clone();
+            start(shard, async move { begin_attempt_asking(&own, &message).await });
+        }
+        Some(message) => begin_attempt(shard, &message),
         None => shard.handle.spawn(load_and_activate(shard.clone(), id)),
     }
 }
@@ -58,6 +65,9 @@ async fn load_and_activate(shard: Rc<Shard>, id: QueuedId) {
             let message = Rc::new(message);
             shard.qmgr.messages.borrow_mut().insert(id.0, message.clone());
             match message.in_pieces() {
+                None if shard.settings.resolve.asks_tables() => {
+                    Box::pin(begin_attempt_asking(&shard, &message)).await;
+                }
                 None => begin_attempt(&shard, &message),
                 Some(_) => Box::pin(begin_attempt_in_pieces(&shard, &message)).await,
             }
@@ -80,6 +90,26 @@ fn begin_attempt(shard: &Rc<Shard>, message: &ActiveMessage) {
     let recipients_max = shard.qmgr.scheduler.borrow().batch_recipients();
     let batch = next_recipients(shard, message, recipients_max);
     activated(shard, message, &batch);
+}
+
+/// As [`begin_attempt`], where tables must be asked.
+async fn begin_attempt_asking(shard: &Rc<Shard>, message: &ActiveMessage) {
+    announce(shard, message);
+    let recipients_max = shard.qmgr.scheduler.borrow().batch_recipients();
+    let batch = next_recipients_asking(shard, message, recipients_max).await;
+    activated(shard, message, &batch);
+}
+
+/// Does what tables in memory let be done at once; what has to wait for others goes on as a task.
+fn start(shard: &Rc<Shard>, work: impl Future<Output = ()> + 'static) {
+    let mut work = Box::pin(work);
+    if at_once(work.as_mut()).is_none() {
+        let shard = shard.clone();
+        shard.clone().handle.spawn(async move {
+            work.await;
+            pump(&shard);
+        });
+    }
 }
 
 async fn begin_attempt_in_pieces(shard: &Rc<Shard>, message: &ActiveMessage) {
@@ -139,6 +169,13 @@ fn activated(shard: &Shard, message: &ActiveMessage, batch: &RecipientBatch) {
 /// Hands more recipients of an active message to the scheduler.
 pub(super) fn refill(shard: &Rc<Shard>, id: QueuedId, recipients_max: u32) {
     let message = shard.qmgr.message(id);
+    if message.in_pieces().is_none() && shard.settings.resolve.asks_tables() {
+        let own = shard.clone();
+        return start(shard, async move {
+            let batch = next_recipients_asking(&own, &message, recipients_max).await;
+            refilled(&own, &message, &batch);
+        });
+    }
     if message.in_pieces().is_none() {
         let batch = next_recipients(shard, &message, recipients_max);
         return refilled(shard, &message, &batch);
@@ -165,11 +202,20 @@ struct RecipientBatch {
     deferred: u32,
 }
 
-/// Resolves the next recipients of a message, `recipients_max` at most.
+/// Resolves the next recipients of a message, `recipients_max` at most, where that asks no table.
 fn next_recipients(shard: &Rc<Shard>, message: &ActiveMessage, recipients_max: u32) -> RecipientBatch {
+    let mut batch = Resolving::new(shard, message);
+    for_next(message, recipients_max, |index, recipient| {
+        let route = at_once(route(shard, message, recipient.address)).expect("no table is asked");
+        batch.place(index, &recipient, route);
+    });
+    batch.finish()
+}
+
+/// Calls `each` with the next recipients of a message that has its envelope whole.
+fn for_next<'m>(message: &'m ActiveMessage, recipients_max: u32, mut each: impl FnMut(u32, Recipient<'m>)) {
     let mut unread = message.unread.get();
     let left = unread.count - unread.count.min(recipients_max);
-    let mut batch = Resolving::new(shard, message);
     for (index, recipient) in message.envelope.recipients_from(unread.from) {
         if unread.count == left {
             break;
@@ -179,15 +225,34 @@ fn next_recipients(shard: &Rc<Shard>, message: &ActiveMessage, recipients_max: u
             continue;
         }
         unread.count -= 1;
-        batch.resolve(index, recipient.address);
+        each(index, recipient);
     }
     assert_eq!(unread.count, left, "nothing finishes a recipient that has not been handed to the scheduler");
     message.unread.set(unread);
+}
+
+/// As [`next_recipients`], where tables must be asked. All routes are known before the first site is: the scheduler may
+/// forget a site that it has no mail for.
+async fn next_recipients_asking(
+    shard: &Rc<Shard>,
+    message: &ActiveMessage,
+    recipients_max: u32,
+) -> RecipientBatch {
+    let mut next: SmallVec<[(u32, Recipient<'_>); 1]> = SmallVec::new();
+    for_next(message, recipients_max, |index, recipient| next.push((index, recipient)));
+    let mut routes = SmallVec::<[_; 1]>::new();
+    for (_, recipient) in &next {
+        routes.push(route(shard, message, recipient.address).await);
+    }
+    let mut batch = Resolving::new(shard, message);
+    for ((index, recipient), route) in next.iter().zip(routes) {
+        batch.place(*index, recipient, route);
+    }
     batch.finish()
 }
 
-/// As [`next_recipients`], with recipients that are read from the spool. They are resolved when all of them are there:
-/// the scheduler may forget a site that it has no mail for.
+/// As [`next_recipients`], with recipients that are read from the spool. Sites are found when all of them are there
+/// and resolved.
 async fn next_recipients_in_pieces(
     shard: &Rc<Shard>,
     message: &ActiveMessage,
@@ -223,10 +288,15 @@ async fn next_recipients_in_pieces(
     }
     unread.count -= read.len() as u32 + lost;
     message.unread.set(unread);
+    let recipients: Vec<Recipient<'_>> = read.iter().map(|(_, recipient)| recipient.get()).collect();
+    let mut routes = Vec::with_capacity(read.len());
+    for recipient in &recipients {
+        routes.push(route(shard, message, recipient.address).await);
+    }
     let mut batch = Resolving::new(shard, message);
-    for (index, recipient) in &read {
-        message.keep(*index, recipient.clone());
-        batch.resolve(*index, recipient.get().address);
+    for (((index, kept), recipient), route) in read.iter().zip(&recipients).zip(routes) {
+        message.keep(*index, kept.clone());
+        batch.place(*index, recipient, route);
     }
     let mut batch = batch.finish();
     batch.deferred += lost;
@@ -263,39 +333,64 @@ fn pass_over(
     lost.len() as u32
 }
 
-/// A batch in the making. Nothing may be awaited until the scheduler has it.
+/// Where the mail for this address goes.
+async fn route<'a>(
+    shard: &'a Rc<Shard>,
+    message: &ActiveMessage,
+    address: &'a str,
+) -> Result<Route<'a>, LookupTrouble> {
+    shard.settings.resolve.resolve(&shard.tables, message.envelope.sender(), address).await
+}
+
+/// A batch in the making. Nothing may be awaited between the first place and the scheduler's having it.
 struct Resolving<'a> {
     shard: &'a Rc<Shard>,
     message: &'a ActiveMessage,
     plan: SmallVec<[(SiteHandle, u32); 4]>,
     unresolved: SmallVec<[u32; 4]>,
+    undelivered: Undelivered<'a>,
 }
 
 impl<'a> Resolving<'a> {
     fn new(shard: &'a Rc<Shard>, message: &'a ActiveMessage) -> Resolving<'a> {
-        Resolving { shard, message, plan: SmallVec::new(), unresolved: SmallVec::new() }
+        let undelivered = Undelivered::new(shard, message);
+        Resolving { shard, message, plan: SmallVec::new(), unresolved: SmallVec::new(), undelivered }
     }
 
-    fn resolve(&mut self, index: u32, address: &str) {
-        match routing::destination(self.shard, self.message.envelope.sender(), address) {
-            Destination::Site { transport, nexthop } => {
-                let name = self.shard.settings.site_name(&transport, &nexthop, address);
-                let site = self.shard.qmgr.scheduler.borrow_mut().site(&transport, &name);
+    fn place(&mut self, index: u32, recipient: &Recipient<'_>, route: Result<Route<'_>, LookupTrouble>) {
+        let Resolving { shard, message, .. } = *self;
+        let route = match route {
+            Ok(route) => route,
+            Err(trouble) => {
+                let number = shard.index as u32;
+                let text = format_args!("{}: {trouble}", message.queue_id.as_str());
+                shard.log.warning("trivial-rewrite", number, text);
+                return self.undelivered.defer(index, "4.3.0 address resolver failure");
+            }
+        };
+        if route.recipient != recipient.address {
+            message.redirect(index, recipient, &route.recipient);
+        }
+        if route.class == AddressClass::Local && bounce::ends_here(shard, &route.recipient) {
+            bounce::discard(shard, message, index, &route.recipient);
+            return message.let_go([index]);
+        }
+        match shard.settings.agents.agent(&route.transport) {
+            Some(Agent::Smtp) => {
+                let name = shard.settings.site_name(&route.transport, &route.nexthop, &route.recipient);
+                let site = shard.qmgr.scheduler.borrow_mut().site(&route.transport, &name);
                 self.plan.push((site, index));
             }
-            Destination::Unavailable if bounce::ends_here(self.shard, address) => {
-                bounce::discard(self.shard, self.message, index, address);
-                self.message.let_go([index]);
-            }
-            Destination::Unavailable => self.unresolved.push(index),
+            Some(agent) => self.undelivered.take(agent, index, &route.nexthop),
+            None => self.unresolved.push(index),
         }
     }
 
     fn finish(self) -> RecipientBatch {
-        let Resolving { shard, message, plan, unresolved } = self;
+        let Resolving { shard, message, plan, unresolved, undelivered } = self;
         if !unresolved.is_empty() {
             put_off(shard, message, &unresolved, Status::persistent(3, 0), "mail transport unavailable");
         }
-        RecipientBatch { plan, deferred: unresolved.len() as u32 }
+        RecipientBatch { plan, deferred: unresolved.len() as u32 + undelivered.finish() }
     }
 }

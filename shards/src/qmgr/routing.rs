@@ -1,31 +1,17 @@
-//! Where a recipient's mail goes, as the queue manager performs it.
+//! Where a recipient's mail goes, for those who tell of it.
 
 use ringpost_core::lookup::at_once;
 
 use crate::settings::Agent;
 use crate::shard::Shard;
 
-/// What becomes of a recipient.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Destination<'a> {
-    /// To this nexthop by this transport.
-    Site {
-        /// The transport's name.
-        transport: std::borrow::Cow<'a, str>,
-        /// The nexthop, in the form that `ringpost_core::dns` reads.
-        nexthop: std::borrow::Cow<'a, str>,
-    },
-    /// Nothing here can deliver it: a transport that nobody serves. Deferred as `mail transport unavailable`, as Postfix does
-    /// when a transport's service is missing.
-    Unavailable,
-}
-
-/// Where mail of `sender` for `recipient` goes.
-pub fn destination<'a>(shard: &'a Shard, sender: &str, recipient: &'a str) -> Destination<'a> {
+/// The transport and nexthop of mail of `sender` for `recipient`, if the SMTP client delivers it and no table has to be
+/// waited for.
+pub fn site(shard: &Shard, sender: &str, recipient: &str) -> Option<(String, String)> {
     match at_once(shard.settings.resolve.resolve(&shard.tables, sender, recipient)) {
         Some(Ok(route)) if shard.settings.agents.agent(&route.transport) == Some(Agent::Smtp) => {
-            Destination::Site { transport: route.transport, nexthop: route.nexthop }
+            Some((route.transport.into_owned(), route.nexthop.to_ascii_lowercase()))
         }
-        _ => Destination::Unavailable,
+        _ => None,
     }
 }
