@@ -136,10 +136,7 @@ fn measure(kind: &Kind, load: &Load, work: Work, case: Case, directory: &Path) -
     }
     let relay = Relay::start(kind, &directory.join("relay"), listen, port, &settings)?;
     let source = |work: Work, domains: u32, domain: &str, name| {
-        let mut command = load.source_command(work, listen);
-        command.args(["--domains", &domains.to_string()]);
-        command.args(["--recipient-template", &format!("r{{n}}@d{{d}}.{domain}")]);
-        Running::start(command, directory, name)
+        Running::start(names::source(load, work, listen, domains, domain), directory, name)
     };
     if work.warm_up > 0 {
         let warm_up = Work { messages: work.warm_up, rate: None, ..work };

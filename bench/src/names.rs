@@ -7,10 +7,13 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
+
+use crate::load::{Load, Work};
 
 /// How long the relay may keep an answer: longer than a measurement.
 const LIFE_S: u32 = 3600;
@@ -34,6 +37,14 @@ pub fn address(number: u32, alive: bool) -> Ipv4Addr {
     let [_, _, _, page] = (number / HOSTS).to_be_bytes();
     let [_, _, _, host] = (number % HOSTS + 1).to_be_bytes();
     Ipv4Addr::new(127, if alive { 8 } else { 9 }, page, host)
+}
+
+/// The source that does this work for the first `domains` destinations of a kind ([`ALIVE`] or [`DEAD`]).
+pub fn source(load: &Load, work: Work, listen: u16, domains: u32, kind: &str) -> Command {
+    let mut command = load.source_command(work, listen);
+    command.args(["--domains", &domains.to_string()]);
+    command.args(["--recipient-template", &format!("r{{n}}@d{{d}}.{kind}")]);
+    command
 }
 
 /// A running DNS server; stops when dropped.

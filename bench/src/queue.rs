@@ -8,14 +8,19 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use crate::load::{Load, Work};
+use crate::names::{self, Names};
 use crate::ports::free_port;
 use crate::relay::{Kind, Relay};
-use crate::reopening::{self, Reopening};
-use crate::running::{PATIENCE, Running};
+use crate::reopening::{self, Place, Reopening};
+use crate::running::Running;
 
 /// Over such a time the relay must have used no more than one tick of the kernel's clock to count as idle.
 const QUIET: Duration = Duration::from_secs(1);
 const TICK_US: u64 = 10_000;
+/// Nothing comes due again while the queue is filled and looked at.
+const BACK_OFF: &str = "4h";
+/// What a queue of ten million messages takes to fill, and more.
+const FILL_PATIENCE: Duration = Duration::from_secs(3000);
 
 /// What the queue cost.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -26,9 +31,11 @@ pub struct QueueCost {
     pub accepted_per_s: f64,
     /// Processor time of the relay until it was idle again, µs a message.
     pub cpu_us: f64,
+    /// Resident memory of the relay that has just been started and has no mail, MiB.
+    pub resident_empty_mib: f64,
     /// Largest resident memory, MiB.
     pub resident_peak_mib: f64,
-    /// Resident memory once it was idle, MiB.
+    /// Resident memory once it was idle with its queue, MiB.
     pub resident_idle_mib: f64,
     /// From the last 250 until it was idle, seconds.
     pub settling_s: f64,
@@ -50,28 +57,19 @@ pub fn measure(
     directory: &Path,
     watch: Duration,
 ) -> io::Result<QueueCost> {
-    // Nobody will listen on the second.
-    let (listen, dead) = (free_port()?, free_port()?);
+    let names = Names::start()?;
+    // On the second, nobody listens at the addresses of dead destinations.
+    let (listen, port) = (free_port()?, free_port()?);
     fs::create_dir_all(directory)?;
-    let relay = Relay::start(kind, &directory.join("relay"), listen, dead, &[])?;
+    let mut settings = names.main_cf(port);
+    settings.extend(["minimal", "maximal"].map(|which| format!("{which}_backoff_time = {BACK_OFF}")));
+    let relay = Relay::start(kind, &directory.join("relay"), listen, port, &settings)?;
     let before = relay.usage();
     let start = Instant::now();
-    let mut source = Running::start(load.source_command(work, listen), directory, "source")?;
-    let accepted = source.wait_for_success()?;
-    let mut last = relay.usage();
-    loop {
-        std::thread::sleep(QUIET);
-        let now = relay.usage();
-        if now.cpu_us - last.cpu_us <= TICK_US {
-            break;
-        }
-        if accepted.elapsed() > PATIENCE {
-            return Err(io::Error::other(format!("{} does not come to rest", kind.name())));
-        }
-        last = now;
-    }
+    let source = names::source(load, work, listen, 1, names::DEAD);
+    let accepted = Running::start(source, directory, "source")?.wait_so_long(FILL_PATIENCE)?;
+    let rested = wait_for_rest(&relay, accepted)?;
     let settling = accepted.elapsed();
-    let idle_before = relay.usage();
     let idle_start = Instant::now();
     std::thread::sleep(watch);
     let idle = relay.usage();
@@ -82,18 +80,40 @@ pub fn measure(
     }
     let reopening = match kind {
         Kind::Ringpost(binary) => {
-            Some(reopening::measure(binary, load, work.messages, directory, listen, dead)?)
+            let place = Place { kind, binary, directory, listen, port, settings: &settings };
+            Some(reopening::measure(place, load, work)?)
         }
         _ => None,
     };
+    let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
     Ok(QueueCost {
         messages: work.messages,
         accepted_per_s: work.messages as f64 / accepted.duration_since(start).as_secs_f64(),
-        cpu_us: (idle_before.cpu_us - before.cpu_us) as f64 / work.messages as f64,
-        resident_peak_mib: idle.resident_peak_bytes as f64 / f64::from(1 << 20),
-        resident_idle_mib: idle.resident_bytes as f64 / f64::from(1 << 20),
+        cpu_us: (rested - before.cpu_us) as f64 / work.messages as f64,
+        resident_empty_mib: mib(before.resident_bytes),
+        resident_peak_mib: mib(idle.resident_peak_bytes),
+        resident_idle_mib: mib(idle.resident_bytes),
         settling_s: settling.as_secs_f64(),
-        idle_cpu_percent: (idle.cpu_us - idle_before.cpu_us) as f64 / idle_us * 100.0,
+        idle_cpu_percent: (idle.cpu_us - rested) as f64 / idle_us * 100.0,
         reopening,
     })
+}
+
+/// Waits until the relay has nothing to do, and answers how much processor time it has used by then, µs.
+///
+/// # Errors
+/// When that does not come in time.
+pub fn wait_for_rest(relay: &Relay, since: Instant) -> io::Result<u64> {
+    let mut last = relay.usage();
+    loop {
+        std::thread::sleep(QUIET);
+        let now = relay.usage();
+        if now.cpu_us - last.cpu_us <= TICK_US {
+            return Ok(now.cpu_us);
+        }
+        if since.elapsed() > FILL_PATIENCE {
+            return Err(io::Error::other("the relay does not come to rest"));
+        }
+        last = now;
+    }
 }

@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::process_tree::{self, Usage};
 
-/// How long a relay may take to listen, or to end.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a relay may take to listen, or to end: with ten million messages in its queue, too.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// How often a condition is looked at again.
 const LOOK: Duration = Duration::from_millis(10);

@@ -3,15 +3,42 @@
 use std::fmt;
 use std::fs;
 use std::io::{self, BufRead, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use crate::load::Load;
+use crate::load::{Latency, Load, Work, latency};
+use crate::names;
+use crate::queue::wait_for_rest;
 use crate::relay::{Kind, Relay};
 use crate::running::Running;
+
+/// Mail for a destination that takes it, while the queue is listed or left alone: messages a second, and seconds.
+const PROBES_PER_S: f64 = 200.0;
+const PROBE_SECONDS: u64 = 10;
+const PROBE_SESSIONS: u64 = 10;
+/// Queues that take more are not copied to be deleted a second time.
+const COPY_BYTES_MAX: u64 = 10 << 30;
+
+/// The relay that left the queue.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'a> {
+    /// What it is.
+    pub kind: &'a Kind,
+    /// Its program.
+    pub binary: &'a Path,
+    /// It lives in `relay` below this; the rest is for what is measured.
+    pub directory: &'a Path,
+    /// Where it listens.
+    pub listen: u16,
+    /// The port of all destinations.
+    pub port: u16,
+    /// Its further `main.cf` lines.
+    pub settings: &'a [String],
+}
 
 /// Times in seconds.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -21,84 +48,190 @@ pub struct Reopening {
     /// From the start of the relay's process until the destination, which now listens, has taken a message:
     /// `postqueue -f` comes as soon as the relay is ready. The sink is looked at every 50 ms.
     pub start_to_first_delivery_s: f64,
-    /// `postqueue -j`, from its start to its end, while nothing else is done.
+    /// Resident memory of the relay that has just opened the queue and is idle, MiB.
+    pub resident_mib: f64,
+    /// Its largest until then, MiB.
+    pub resident_peak_mib: f64,
+    /// `postqueue -p`, from its start to its end, while nothing else is done.
     pub listing_s: f64,
     /// Messages listed a second.
     pub listed_per_s: f64,
+    /// Mail for a living destination while the queue is left alone.
+    pub probes_alone: Probes,
+    /// And while it is listed again and again.
+    pub probes_beside_listing: Probes,
     /// `postsuper -d ALL` after another start, from its start to its end.
     pub deletion_s: f64,
     /// Messages that it deleted.
     pub deleted: u64,
+    /// The same while no relay runs; none where the queue is too large to be kept twice.
+    pub deletion_offline_s: Option<f64>,
 }
 
-/// Measures on the queue of `messages` messages that a relay left in `directory/relay`.
+/// How long mail took.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Probes {
+    /// From the dot to its 250.
+    pub reply: Latency,
+    /// From sending to the sink's acceptance.
+    pub end_to_end: Latency,
+}
+
+impl Place<'_> {
+    fn home(&self) -> PathBuf {
+        self.directory.join("relay")
+    }
+
+    fn start_again(&self) -> io::Result<(Relay, Instant)> {
+        let start = Instant::now();
+        Ok((Relay::start_again(self.kind, &self.home(), self.listen, self.port, self.settings)?, start))
+    }
+
+    fn command(&self, name: &str, home: &Path, words: &[&str]) -> Command {
+        let mut command = Command::new(self.binary);
+        command.args([name, "-c"]).arg(home).args(words).stdin(Stdio::null()).stdout(Stdio::null());
+        command
+    }
+
+    fn sink(&self, loadgen: &Path, number: u32, alive: bool, deliveries: u64) -> io::Result<Running> {
+        let mut sink = Command::new(loadgen);
+        let address = format!("{}:{}", names::address(number, alive), self.port);
+        sink.args(["sink", "--listen", &address, "--json", "--deliveries", &deliveries.to_string()]);
+        let mut sink = Running::start(sink, self.directory, "reopened-sink")?;
+        sink.wait_for_address(&address)?;
+        Ok(sink)
+    }
+
+    /// Messages that `postqueue -p` lists; each begins a line with its queue id.
+    fn list(&self) -> io::Result<u64> {
+        let mut listing = self.command("postqueue", &self.home(), &["-p"]).stdout(Stdio::piped()).spawn()?;
+        let output =
+            listing.stdout.take().ok_or_else(|| io::Error::other("the listing's output is a pipe"))?;
+        let mut reader = BufReader::with_capacity(1 << 20, output);
+        let (mut messages, mut line) = (0, Vec::new());
+        while reader.read_until(b'\n', &mut line)? > 0 {
+            messages += u64::from(line.first().is_some_and(u8::is_ascii_alphanumeric));
+            line.clear();
+        }
+        let status = listing.wait()?;
+        if status.success() {
+            Ok(messages)
+        } else {
+            Err(io::Error::other(format!("postqueue -p ended with {status}")))
+        }
+    }
+
+    /// Mail at a steady rate for a destination that takes it.
+    fn probe(&self, load: &Load, loadgen: &Path, work: Work) -> io::Result<Probes> {
+        let messages = PROBES_PER_S as u64 * PROBE_SECONDS;
+        let probes =
+            Work { messages, warm_up: 0, sessions: PROBE_SESSIONS, rate: Some(PROBES_PER_S), ..work };
+        let mut sink = self.sink(loadgen, 0, true, messages)?;
+        let source = names::source(load, probes, self.listen, 1, names::ALIVE);
+        let mut source = Running::start(source, self.directory, "probes")?;
+        source.wait_for_success()?;
+        sink.wait_for_success()?;
+        let untold = || io::Error::other("the load generator tells nothing of the time that mail took");
+        let (sent, taken) = (source.report()?, sink.report()?);
+        Ok(Probes {
+            reply: latency(&sent["reply_latency"]).ok_or_else(untold)?,
+            end_to_end: latency(&taken["latency"]).ok_or_else(untold)?,
+        })
+    }
+
+    /// `postsuper -d ALL`: its time, and how many messages it tells of.
+    fn delete_all(&self, home: &Path) -> io::Result<(Duration, u64)> {
+        let words = self.directory.join("deletion");
+        let mut deletion = self.command("postsuper", home, &["-d", "ALL"]);
+        deletion.stderr(fs::File::create(&words)?);
+        let start = Instant::now();
+        succeed(&mut deletion)?;
+        let took = start.elapsed();
+        let said = BufReader::new(fs::File::open(&words)?).lines();
+        let deleted = said.map_while(Result::ok).filter(|line| line.ends_with(": removed")).count();
+        fs::remove_file(&words)?;
+        Ok((took, deleted as u64))
+    }
+}
+
+/// Measures on the queue of `work.messages` messages for the first dead destination.
 ///
 /// # Errors
 /// When a program cannot be run or fails; when the listing lacks messages, or something is left after the deletion.
-pub fn measure(
-    binary: &Path,
-    load: &Load,
-    messages: u64,
-    directory: &Path,
-    listen: u16,
-    port: u16,
-) -> io::Result<Reopening> {
+pub fn measure(place: Place<'_>, load: &Load, work: Work) -> io::Result<Reopening> {
     let Load::Loadgen(loadgen) = load else {
         return Err(io::Error::other("only this project's sink ends after a delivery"));
     };
-    let kind = Kind::Ringpost(binary.to_path_buf());
-    let home = directory.join("relay");
-    let start_again = || -> io::Result<(Relay, Instant)> {
-        let start = Instant::now();
-        Ok((Relay::start_again(&kind, &home, listen, port, &[])?, start))
-    };
-
     // Nothing is due yet: the listing has the relay for itself.
-    let (relay, _) = start_again()?;
+    let (relay, start) = place.start_again()?;
+    wait_for_rest(&relay, start)?;
+    let opened = relay.usage();
     let start = Instant::now();
-    let listed = count_listed(binary, &home)?;
+    let listed = place.list()?;
     let listing = start.elapsed();
-    if listed != messages {
-        return Err(io::Error::other(format!("{listed} messages are listed, not {messages}")));
+    if listed != work.messages {
+        return Err(io::Error::other(format!("{listed} messages are listed, not {}", work.messages)));
     }
+    let probes_alone = place.probe(load, loadgen, work)?;
+    let done = AtomicBool::new(false);
+    let probes_beside_listing = std::thread::scope(|scope| {
+        let lister = scope.spawn(|| {
+            // Relaxed: nothing else is told by the flag.
+            while !done.load(Ordering::Relaxed) {
+                place.list()?;
+            }
+            io::Result::Ok(())
+        });
+        let probes = place.probe(load, loadgen, work);
+        done.store(true, Ordering::Relaxed);
+        lister.join().map_err(|_| io::Error::other("the lister has panicked"))??;
+        probes
+    })?;
     relay.stop()?;
 
-    let mut sink = Command::new(loadgen);
-    sink.args(["sink", "--listen", &format!("127.0.0.1:{port}"), "--json", "--deliveries", "1"]);
-    let mut sink = Running::start(sink, directory, "first-delivery")?;
-    sink.wait_for_port(port)?;
-    let (relay, start) = start_again()?;
+    let mut sink = place.sink(loadgen, 0, false, 1)?;
+    let (relay, start) = place.start_again()?;
     let ready = start.elapsed();
-    succeed(&mut command(binary, &["postqueue", "-c"], &home, "-f"))?;
+    succeed(&mut place.command("postqueue", &place.home(), &["-f"]))?;
     let first_delivery = sink.wait_for_success()?.duration_since(start);
+    drop(sink);
     relay.stop()?;
 
-    let (relay, _) = start_again()?;
-    let start = Instant::now();
-    let printed = fs::File::create(directory.join("deletion"))?;
-    let mut deletion = command(binary, &["postsuper", "-c"], &home, "-d");
-    succeed(deletion.arg("ALL").stderr(printed))?;
-    let deletion = start.elapsed();
-    let deleted = fs::read_to_string(directory.join("deletion"))?;
-    let deleted = deleted.lines().filter(|line| line.ends_with(": removed")).count() as u64;
+    let copy = place.directory.join("copy");
+    let copied = copy_of_queue(&place.home(), &copy)?;
+    let (relay, start) = place.start_again()?;
+    wait_for_rest(&relay, start)?;
+    let (deletion, deleted) = place.delete_all(&place.home())?;
     let left = relay.stop()?.map(|figures| figures.queued);
     if left != Some(0) {
         return Err(io::Error::other(format!("{left:?} messages are left when all are deleted")));
     }
+    let deletion_offline_s = match copied {
+        false => None,
+        true => {
+            let (took, deleted_offline) = place.delete_all(&copy)?;
+            if deleted_offline != deleted {
+                let text = format!("{deleted_offline} messages are deleted offline, not {deleted}");
+                return Err(io::Error::other(text));
+            }
+            fs::remove_dir_all(&copy)?;
+            Some(took.as_secs_f64())
+        }
+    };
+    let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
     Ok(Reopening {
         start_to_ready_s: ready.as_secs_f64(),
         start_to_first_delivery_s: first_delivery.as_secs_f64(),
+        resident_mib: mib(opened.resident_bytes),
+        resident_peak_mib: mib(opened.resident_peak_bytes),
         listing_s: listing.as_secs_f64(),
-        listed_per_s: messages as f64 / listing.max(Duration::from_micros(1)).as_secs_f64(),
+        listed_per_s: work.messages as f64 / listing.max(Duration::from_micros(1)).as_secs_f64(),
+        probes_alone,
+        probes_beside_listing,
         deletion_s: deletion.as_secs_f64(),
         deleted,
+        deletion_offline_s,
     })
-}
-
-fn command(binary: &Path, words: &[&str], home: &Path, option: &str) -> Command {
-    let mut command = Command::new(binary);
-    command.args(words).arg(home).arg(option).stdin(Stdio::null()).stdout(Stdio::null());
-    command
 }
 
 fn succeed(command: &mut Command) -> io::Result<()> {
@@ -106,43 +239,72 @@ fn succeed(command: &mut Command) -> io::Result<()> {
     if status.success() { Ok(()) } else { Err(io::Error::other(format!("{command:?} ended with {status}"))) }
 }
 
-/// Messages that `postqueue -j` lists; each is a line.
-fn count_listed(binary: &Path, home: &Path) -> io::Result<u64> {
-    let mut listing = command(binary, &["postqueue", "-c"], home, "-j").stdout(Stdio::piped()).spawn()?;
-    let mut reader = BufReader::with_capacity(
-        1 << 20,
-        listing.stdout.take().ok_or_else(|| io::Error::other("the listing's output is a pipe"))?,
-    );
-    let mut lines = 0;
-    loop {
-        let buffer = reader.fill_buf()?;
-        if buffer.is_empty() {
-            break;
+/// Copies a relay's configuration and queue. False if that is too much.
+fn copy_of_queue(home: &Path, copy: &Path) -> io::Result<bool> {
+    if bytes_below(home)? > COPY_BYTES_MAX {
+        return Ok(false);
+    }
+    copy_directory(home, copy)?;
+    let main_cf = fs::read_to_string(home.join("main.cf"))?;
+    fs::write(
+        copy.join("main.cf"),
+        main_cf.replace(&home.display().to_string(), &copy.display().to_string()),
+    )?;
+    // What was copied is still to be written; that is no part of what is measured.
+    rustix::fs::sync();
+    Ok(true)
+}
+
+fn bytes_below(directory: &Path) -> io::Result<u64> {
+    let mut bytes = 0;
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        let metadata = entry.metadata()?;
+        bytes += if metadata.is_dir() { bytes_below(&entry.path())? } else { metadata.len() };
+    }
+    Ok(bytes)
+}
+
+/// Files and directories; the control socket is none.
+fn copy_directory(from: &Path, to: &Path) -> io::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let (kind, target) = (entry.file_type()?, to.join(entry.file_name()));
+        if kind.is_dir() {
+            copy_directory(&entry.path(), &target)?;
+        } else if kind.is_file() {
+            fs::copy(entry.path(), target)?;
         }
-        lines += buffer.iter().filter(|&&byte| byte == b'\n').count() as u64;
-        let length = buffer.len();
-        reader.consume(length);
     }
-    let status = listing.wait()?;
-    if status.success() {
-        Ok(lines)
-    } else {
-        Err(io::Error::other(format!("postqueue -j ended with {status}")))
-    }
+    Ok(())
 }
 
 impl fmt::Display for Reopening {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
+        let probes = |probes: &Probes| {
+            let (reply, end_to_end) = (probes.reply, probes.end_to_end);
+            format!(
+                "250 p50 {:.2} p99 {:.2} ms, sending to sink p50 {:.2} p99 {:.2} ms",
+                reply.p50_ms, reply.p99_ms, end_to_end.p50_ms, end_to_end.p99_ms
+            )
+        };
+        writeln!(
             formatter,
-            "opened again: ready after {:.2} s, first delivery after {:.2} s; listed in {:.2} s ({:.0} messages/s); \
-             {} deleted in {:.2} s",
-            self.start_to_ready_s,
-            self.start_to_first_delivery_s,
-            self.listing_s,
-            self.listed_per_s,
-            self.deleted,
-            self.deletion_s
-        )
+            "opened again: ready after {:.2} s, first delivery after {:.2} s; {:.0} MiB, peak {:.0} MiB",
+            self.start_to_ready_s, self.start_to_first_delivery_s, self.resident_mib, self.resident_peak_mib
+        )?;
+        writeln!(
+            formatter,
+            "listed (postqueue -p) in {:.2} s ({:.0} messages/s)",
+            self.listing_s, self.listed_per_s
+        )?;
+        writeln!(formatter, "other mail, {PROBES_PER_S} messages/s, alone: {}", probes(&self.probes_alone))?;
+        writeln!(formatter, "beside listing after listing: {}", probes(&self.probes_beside_listing))?;
+        write!(formatter, "{} deleted (postsuper -d ALL) in {:.2} s", self.deleted, self.deletion_s)?;
+        match self.deletion_offline_s {
+            None => Ok(()),
+            Some(seconds) => write!(formatter, ", while no engine runs in {seconds:.2} s"),
+        }
     }
 }

@@ -43,8 +43,16 @@ impl Running {
     /// # Errors
     /// When it ends instead, or takes too long.
     pub fn wait_for_port(&mut self, port: u16) -> io::Result<()> {
+        self.wait_for_address(&SocketAddrV4::new(Ipv4Addr::LOCALHOST, port).to_string())
+    }
+
+    /// Waits until it accepts a connection at `address`.
+    ///
+    /// # Errors
+    /// As [`Running::wait_for_port`].
+    pub fn wait_for_address(&mut self, address: &str) -> io::Result<()> {
         let start = Instant::now();
-        while TcpStream::connect(SocketAddrV4::new(Ipv4Addr::LOCALHOST, port)).is_err() {
+        while TcpStream::connect(address).is_err() {
             if let Some(status) = self.child.try_wait()? {
                 return Err(self.failure(Some(status)));
             }
@@ -61,13 +69,21 @@ impl Running {
     /// # Errors
     /// When it ends otherwise, or takes too long.
     pub fn wait_for_success(&mut self) -> io::Result<Instant> {
+        self.wait_so_long(PATIENCE)
+    }
+
+    /// As [`Running::wait_for_success`] with a patience of one's own.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn wait_so_long(&mut self, patience: Duration) -> io::Result<Instant> {
         let start = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait()? {
                 let now = Instant::now();
                 return if status.success() { Ok(now) } else { Err(self.failure(Some(status))) };
             }
-            if start.elapsed() > PATIENCE {
+            if start.elapsed() > patience {
                 return Err(self.failure(None));
             }
             std::thread::sleep(LOOK);

@@ -307,11 +307,12 @@ fn latency_ratios(half: &Series) -> Option<(f64, f64)> {
 fn queue_text(cost: &QueueCost) -> String {
     let reopening = cost.reopening.map_or(String::new(), |reopening| format!("\n{reopening}"));
     format!(
-        "{} messages queued for a dead destination: accepted {:.0}/s, {:.1} µs CPU a message, peak {:.0} MiB; idle \
-         {:.1} s after the last 250: {:.0} MiB, {:.2}% of a core{reopening}",
+        "{} messages queued for a dead destination: accepted {:.0}/s, {:.1} µs CPU a message, {:.0} MiB \
+         before, peak {:.0} MiB; idle {:.1} s after the last 250: {:.0} MiB, {:.2}% of a core{reopening}",
         cost.messages,
         cost.accepted_per_s,
         cost.cpu_us,
+        cost.resident_empty_mib,
         cost.resident_peak_mib,
         cost.settling_s,
         cost.resident_idle_mib,
