@@ -47,6 +47,13 @@ pub fn source(load: &Load, work: Work, listen: u16, domains: u32, kind: &str) ->
     command
 }
 
+/// The source that does this work for one living destination.
+pub fn source_to(load: &Load, work: Work, listen: u16, number: u32) -> Command {
+    let mut command = load.source_command(work, listen);
+    command.args(["--domains", "1", "--recipient-template", &format!("r{{n}}@d{number}.{ALIVE}")]);
+    command
+}
+
 /// A running DNS server; stops when dropped.
 pub struct Names {
     address: SocketAddr,

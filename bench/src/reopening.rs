@@ -16,9 +16,9 @@ use crate::queue::wait_for_rest;
 use crate::relay::{Kind, Relay};
 use crate::running::Running;
 
-/// Mail for a destination that takes it, while the queue is listed or left alone: messages a second, and seconds.
+/// Mail for a destination that takes it, while the queue is listed or left alone: messages, and messages a second.
+const PROBES: u64 = 2000;
 const PROBES_PER_S: f64 = 200.0;
-const PROBE_SECONDS: u64 = 10;
 const PROBE_SESSIONS: u64 = 10;
 /// Queues that take more are not copied to be deleted a second time.
 const COPY_BYTES_MAX: u64 = 10 << 30;
@@ -97,7 +97,12 @@ impl Place<'_> {
         let mut sink = Command::new(loadgen);
         let address = format!("{}:{}", names::address(number, alive), self.port);
         sink.args(["sink", "--listen", &address, "--json", "--deliveries", &deliveries.to_string()]);
-        let mut sink = Running::start(sink, self.directory, "reopened-sink")?;
+        let name = match (alive, number) {
+            (false, _) => "first-delivery",
+            (true, 0) => "probed-alone",
+            (true, _) => "probed-beside",
+        };
+        let mut sink = Running::start(sink, self.directory, name)?;
         sink.wait_for_address(&address)?;
         Ok(sink)
     }
@@ -121,13 +126,11 @@ impl Place<'_> {
         }
     }
 
-    /// Mail at a steady rate for a destination that takes it.
-    fn probe(&self, load: &Load, loadgen: &Path, work: Work) -> io::Result<Probes> {
-        let messages = PROBES_PER_S as u64 * PROBE_SECONDS;
+    /// Mail at a steady rate for the living destination of this number, to its sink.
+    fn probe(&self, load: &Load, work: Work, number: u32, sink: &mut Running) -> io::Result<Probes> {
         let probes =
-            Work { messages, warm_up: 0, sessions: PROBE_SESSIONS, rate: Some(PROBES_PER_S), ..work };
-        let mut sink = self.sink(loadgen, 0, true, messages)?;
-        let source = names::source(load, probes, self.listen, 1, names::ALIVE);
+            Work { messages: PROBES, warm_up: 0, sessions: PROBE_SESSIONS, rate: Some(PROBES_PER_S), ..work };
+        let source = names::source_to(load, probes, self.listen, number);
         let mut source = Running::start(source, self.directory, "probes")?;
         source.wait_for_success()?;
         sink.wait_for_success()?;
@@ -162,6 +165,9 @@ pub fn measure(place: Place<'_>, load: &Load, work: Work) -> io::Result<Reopenin
     let Load::Loadgen(loadgen) = load else {
         return Err(io::Error::other("only this project's sink ends after a delivery"));
     };
+    // A sink's port may refuse a connection in its first moments, and what is refused waits for hours here.
+    let mut alone = place.sink(loadgen, 0, true, PROBES)?;
+    let mut beside = place.sink(loadgen, 1, true, PROBES)?;
     // Nothing is due yet: the listing has the relay for itself.
     let (relay, start) = place.start_again()?;
     wait_for_rest(&relay, start)?;
@@ -172,7 +178,7 @@ pub fn measure(place: Place<'_>, load: &Load, work: Work) -> io::Result<Reopenin
     if listed != work.messages {
         return Err(io::Error::other(format!("{listed} messages are listed, not {}", work.messages)));
     }
-    let probes_alone = place.probe(load, loadgen, work)?;
+    let probes_alone = place.probe(load, work, 0, &mut alone)?;
     let done = AtomicBool::new(false);
     let probes_beside_listing = std::thread::scope(|scope| {
         let lister = scope.spawn(|| {
@@ -182,7 +188,7 @@ pub fn measure(place: Place<'_>, load: &Load, work: Work) -> io::Result<Reopenin
             }
             io::Result::Ok(())
         });
-        let probes = place.probe(load, loadgen, work);
+        let probes = place.probe(load, work, 1, &mut beside);
         done.store(true, Ordering::Relaxed);
         lister.join().map_err(|_| io::Error::other("the lister has panicked"))??;
         probes
