@@ -114,7 +114,7 @@ fn not_read_for(service: &super::master_cf::Service, name: &str) -> Option<&'sta
 }
 
 fn service_verdict(service: &super::master_cf::Service) -> Option<Verdict> {
-    const AGENTS: [&str; 6] = ["smtp", "cleanup", "qmgr", "bounce", "scache", "rewrite"];
+    const AGENTS: [&str; 8] = ["smtp", "cleanup", "qmgr", "bounce", "scache", "rewrite", "error", "discard"];
     if listener::protocol(service).is_some() {
         return Some(Verdict::Honoured("listener"));
     }

@@ -103,6 +103,17 @@ fn the_class_of_an_address_names_its_transport() {
 }
 
 #[test]
+fn where_no_table_is_asked_a_route_is_made_of_what_is_there() {
+    let settings = ResolveSettings { relayhost: Some("[hub]".into()), ..settings() };
+    assert!(!settings.asks_tables());
+    for recipient in ["u@far.example", "u@inner.example", "u@here.example"] {
+        let route = route(&settings, &MemoryTables::default(), "", recipient);
+        let parts = [&route.transport, &route.nexthop, &route.recipient];
+        assert!(parts.iter().all(|part| matches!(part, Cow::Borrowed(_))), "{route:?}");
+    }
+}
+
+#[test]
 fn our_own_part_in_an_address_is_taken_off() {
     let (mut settings, none) = (settings(), MemoryTables::default());
     for (recipient, expect) in [
