@@ -2,7 +2,7 @@
 //! connections, the warning of a clogged queue, forced expiry.
 
 use ringpost_core::qmgr::{
-    Action, Delivery, DeliveryReport, MessageId, MessageState, QmgrSettings, Resolved, Scheduler,
+    Action, Delivery, DeliveryReport, MessageId, MessageState, QmgrSettings, Resolved, Scheduler, SiteWait,
     TransportSettings,
 };
 
@@ -274,4 +274,39 @@ fn a_message_that_cannot_be_read_is_not_expired_unseen() {
     assert!(caller.scheduler.force_expire(MessageId(1), caller.now_ms));
     caller.scheduler.postponed(MessageId(1), caller.now_ms);
     assert!(matches!(caller.poll()[..], [Action::Retry { .. }]));
+}
+
+#[test]
+fn a_transport_that_has_failed_rests_with_all_its_sites_until_its_time_or_a_flush() {
+    let settings = QmgrSettings { transport_retry_ms: 60_000, ..rated_transport() };
+    let mut caller = Caller::new(settings, |id| {
+        [("smtp", "a.example"), ("smtp", "b.example"), ("relay", "a.example")][id as usize % 3]
+    });
+    caller.arrive(0..3);
+    let deliveries = caller.deliveries();
+    assert_eq!(deliveries.len(), 3);
+    let fail = |caller: &mut Caller, delivery: &Delivery| {
+        let begins = caller.scheduler.transport_failed(delivery.site, "no sockets", caller.now_ms);
+        caller.refused(delivery);
+        begins
+    };
+    assert!(fail(&mut caller, &deliveries[0]));
+    assert!(!fail(&mut caller, &deliveries[1]), "it rests already");
+    caller.sent(&deliveries[2]);
+    // New mail for any of its sites is put off; another transport's is not.
+    caller.arrive(3..6);
+    assert_eq!(caller.deliveries().iter().map(|delivery| delivery.id.0).collect::<Vec<_>>(), [5]);
+    let report = caller.scheduler.why_site("smtp", "a.example", caller.now_ms).unwrap();
+    assert!(matches!(report.wait, SiteWait::Dead { ref reason, .. } if reason == "no sockets"), "{report:?}");
+    caller.wait(59_999);
+    caller.arrive(6..7);
+    assert_eq!(caller.deliveries(), []);
+    caller.wait(1);
+    caller.arrive(9..10);
+    let again = caller.deliveries();
+    assert_eq!(again.len(), 1, "its window is as it was: the site had no trouble");
+    assert!(fail(&mut caller, &again[0]));
+    caller.scheduler.flush(caller.now_ms);
+    caller.arrive(12..13);
+    assert!(caller.deliveries().iter().any(|delivery| delivery.id.0 == 12));
 }

@@ -65,6 +65,7 @@ pub use listener::Listener;
 pub use log_file::{LogFile, LogMode, TRANSFER_BYTES_MAX};
 pub use reactor::{Figures, Reactor};
 pub use remote::Remote;
+pub use socket::is_shortage;
 pub use start::{ReactorOptions, StartError};
 pub use stream::{PassedStream, Recv, Stream};
 pub use time::{Elapsed, Moment, WallTime};

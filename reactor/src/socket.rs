@@ -14,6 +14,12 @@ use std::{
     path::PathBuf,
 };
 
+/// Whether an operation failed because this process or host has no descriptors, socket buffers or memory left: it says
+/// nothing about the peer, and will do so for others as well for a while.
+pub fn is_shortage(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM))
+}
+
 /// A socket address in the kernel's form.
 pub(crate) struct RawAddress {
     pub(crate) storage: libc::sockaddr_storage,

@@ -5,7 +5,8 @@
 //! Owns:     the shard's cache of answers, positive and negative; one query at a time per question, however many ask.
 //! Limits:   [`CACHE_ANSWERS_MAX`] answers, [`TTL_SECONDS_MAX`]; [`QUERY_SECONDS`] a try, [`QUERY_ROUNDS`] rounds over
 //!           the servers; [`ANSWER_RECORDS_MAX`] records of an answer are kept.
-//! On failure: [`Answer::Unavailable`]; believed for [`FAILURE_SECONDS`] only.
+//! On failure: [`Answer::Unavailable`]; believed for [`FAILURE_SECONDS`] only, and for a second if this host had no
+//!           descriptor to ask with, which those who ask can find out.
 //! Standards: RFC 1034, RFC 1035, RFC 2308 (negative caching), RFC 6891 (EDNS payload size), RFC 5452 (port and id
 //!           unpredictable, question echoed).
 
@@ -21,7 +22,7 @@ use std::time::Duration;
 use hashbrown::HashMap;
 use ringpost_core::dns::{Answer, RecordType};
 use ringpost_reactor::local::Notify;
-use ringpost_reactor::{ConnectOptions, Endpoint, Handle, Moment};
+use ringpost_reactor::{ConnectOptions, Endpoint, Handle, Moment, is_shortage};
 
 pub use packet::{Decoded, QueryPacket};
 
@@ -58,6 +59,8 @@ struct Inner {
     asking: RefCell<HashMap<Question, Rc<Notify>, foldhash::fast::RandomState>>,
     secret: RandomState,
     asked: std::cell::Cell<u64>,
+    /// When a question could not be sent for want of descriptors or memory, and the kernel's words.
+    shortage: RefCell<Option<(Moment, String)>>,
 }
 
 impl Resolver {
@@ -70,6 +73,7 @@ impl Resolver {
             asking: RefCell::default(),
             secret: RandomState::new(),
             asked: std::cell::Cell::new(0),
+            shortage: RefCell::default(),
         }))
     }
 
@@ -95,6 +99,12 @@ impl Resolver {
         }
     }
 
+    /// The kernel's words if since then a question could not be sent for want of descriptors or memory.
+    pub fn shortage_since(&self, begun: Moment) -> Option<String> {
+        let shortage = self.0.shortage.borrow();
+        shortage.as_ref().filter(|(met, _)| *met >= begun).map(|(_, text)| text.clone())
+    }
+
     fn cached(&self, question: &Question) -> Option<Rc<Answer>> {
         let now = self.0.handle.now();
         self.0
@@ -107,8 +117,11 @@ impl Resolver {
 
     async fn ask_and_tell(&self, question: Question) -> Rc<Answer> {
         let asking = Asking::begin(self, &question);
+        let begun = self.0.handle.now();
         let (answer, ttl_seconds) = match self.ask(&question).await {
             Some(decoded) => (decoded.answer, decoded.ttl_seconds.min(TTL_SECONDS_MAX)),
+            // Nobody was asked: there is nothing to believe but for those who wait now.
+            None if self.shortage_since(begun).is_some() => (Answer::Unavailable, 0),
             None => (Answer::Unavailable, FAILURE_SECONDS),
         };
         let answer = Rc::new(answer);
@@ -139,8 +152,14 @@ impl Resolver {
         }
         for _ in 0..QUERY_ROUNDS {
             for &server in &self.0.servers {
-                if let Ok(decoded) = self.ask_server(server, question).await {
-                    return Some(decoded);
+                match self.ask_server(server, question).await {
+                    Ok(decoded) => return Some(decoded),
+                    Err(error) if is_shortage(&error) => {
+                        let met = (self.0.handle.now(), error.to_string());
+                        *self.0.shortage.borrow_mut() = Some(met);
+                        return None;
+                    }
+                    Err(_) => {}
                 }
             }
         }

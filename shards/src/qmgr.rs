@@ -265,10 +265,10 @@ fn perform(shard: &Rc<Shard>, action: Action) {
         Action::Activate { id } => activation::activate(shard, id),
         Action::Refill { id, recipients_max } => activation::refill(shard, id, recipients_max),
         Action::Deliver(delivery) => deliver(shard, delivery),
-        Action::DeferNow { id, site: _, recipients, reason } => {
+        Action::DeferNow { id, site: _, recipients, status, reason } => {
             let message = shard.qmgr.message(id);
             let text = format!("delivery temporarily suspended: {reason}");
-            put_off(shard, &message, &recipients, Status::persistent(4, 1), &text);
+            put_off(shard, &message, &recipients, status, &text);
         }
         Action::DeferTransport { id, site: _, recipients } => {
             let message = shard.qmgr.message(id);
@@ -331,6 +331,8 @@ pub struct DeliveryEnd {
     pub deferred: Vec<(u32, Reason)>,
     /// Connection or handshake trouble, with its text.
     pub trouble: Option<String>,
+    /// The transport has failed as a whole; what its other mail is told.
+    pub transport_failure: Option<&'static str>,
 }
 
 /// Takes the end of a delivery, records it, and answers the next delivery for the same site, if one may start now: a
@@ -349,6 +351,18 @@ pub fn delivery_ended(shard: &Rc<Shard>, delivery: &Delivery, end: DeliveryEnd) 
     };
     ending::record(shard, &message, &end);
     let mut scheduler = shard.qmgr.scheduler.borrow_mut();
+    if let Some(reason) = end.transport_failure
+        && scheduler.transport_failed(delivery.site, reason, now_ms(shard))
+    {
+        let transport = scheduler.site_names(delivery.site).map_or("", |(transport, _)| transport);
+        shard.log.warning(
+            "qmgr",
+            shard.index as u32,
+            format_args!(
+                "transport {transport} failure -- see a previous warning for the problem description"
+            ),
+        );
+    }
     scheduler.delivery_finished(delivery.delivery_id, report, now_ms(shard));
     let next = if shard.drain.begun() { None } else { scheduler.next_for(delivery.site) };
     drop(scheduler);

@@ -624,6 +624,7 @@ fn qmgr(config: &Config, shards: usize) -> QmgrSettings {
         incoming_kept_bytes_max: memory / 2,
         idle_sites_max: IDLE_SITES_MAX.max(clamped(view.number(names::SMTPD_RECIPIENT_LIMIT))),
         minimal_backoff_ms: milliseconds(names::MINIMAL_BACKOFF_TIME),
+        transport_retry_ms: milliseconds(names::TRANSPORT_RETRY_TIME),
         maximal_backoff_ms: milliseconds(names::MAXIMAL_BACKOFF_TIME)
             .max(milliseconds(names::MINIMAL_BACKOFF_TIME)),
         queue_run_delay_ms: milliseconds(names::QUEUE_RUN_DELAY),

@@ -1,6 +1,9 @@
 //! What the kernel says of a running process: its memory, its processor time, its threads.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
+
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 
 /// A running process, by number. Only looks; owns nothing.
 #[derive(Clone, Copy, Debug)]
@@ -52,6 +55,23 @@ impl Process {
         let ticks: u64 =
             [numbers[11], numbers[12]].iter().map(|number| number.parse::<u64>().unwrap_or(0)).sum();
         ticks * 1_000_000 / rustix::param::clock_ticks_per_second()
+    }
+
+    /// Lets it have descriptors with numbers below `limit`, or with none not one more than it has. What the limit was.
+    ///
+    /// # Panics
+    /// When it is not the caller's to limit.
+    pub fn limit_descriptors(self, limit: Option<u64>) -> u64 {
+        let names = std::fs::read_dir(format!("/proc/{}/fd", self.pid)).expect("it is the caller's child");
+        let used: HashSet<u64> =
+            names.filter_map(|name| name.ok()?.file_name().to_str()?.parse().ok()).collect();
+        // The kernel gives the lowest number that is free.
+        let lowest_free = (0..).find(|number| !used.contains(number)).expect("numbers do not end");
+        let pid = Pid::from_raw(self.pid as i32).expect("a process has a number");
+        let maximum = getrlimit(Resource::Nofile).maximum;
+        let limit = Rlimit { current: Some(limit.unwrap_or(lowest_free)), maximum };
+        let before = prlimit(Some(pid), Resource::Nofile, limit).expect("it is the caller's child");
+        before.current.unwrap_or(u64::MAX)
     }
 
     /// How many threads it has.

@@ -1,6 +1,7 @@
 //! What goes in and out of the scheduler besides ids and times.
 
 use super::{MessageId, SiteHandle};
+use crate::dsn::Status;
 use smallvec::SmallVec;
 use std::rc::Rc;
 
@@ -50,16 +51,18 @@ pub enum Action {
     /// Start this delivery: it has a slot. Ends with
     /// [`delivery_finished`](super::Scheduler::delivery_finished).
     Deliver(Delivery),
-    /// The site is dead: record these recipients as deferred without an attempt, with the text
-    /// `delivery temporarily suspended: REASON`.
+    /// The site is dead, or its transport has failed: record these recipients as deferred without an attempt, with the
+    /// text `delivery temporarily suspended: REASON`.
     DeferNow {
         /// The message.
         id: MessageId,
-        /// The dead site.
+        /// The site.
         site: SiteHandle,
         /// Its recipients for that site.
         recipients: Recipients,
-        /// The text of the trouble that made the site dead.
+        /// 4.4.1 for a dead site, 4.3.0 for a transport that has failed.
+        status: Status,
+        /// The text of the trouble that made the site dead, or the transport fail.
         reason: Rc<str>,
     },
     /// `defer_transports` names the site's transport: record these recipients as deferred without an attempt, with the

@@ -28,7 +28,7 @@ pub enum SiteWait {
     Slot,
     /// The end of its rate delay, or of its transport's.
     RateDelay,
-    /// It is dead, and its mail is put off.
+    /// It is dead, or its transport has failed, and its mail is put off.
     Dead {
         /// When it is tried again; wall clock, milliseconds since the epoch.
         until_ms: u64,
@@ -54,6 +54,13 @@ impl Scheduler {
         let mut handles = self.sites.handles().into_iter();
         let handle = handles.find(|&handle| self.sites.site(handle).is_some_and(named))?;
         let (in_progress, most) = self.site_load(handle)?;
+        let transport = self.sites.live(handle).transport_index;
+        if let Some(rest) = self.rest_of(transport, now_ms) {
+            let until_ms = self.timeline.wall_time_of(rest.until_ms);
+            let wait = SiteWait::Dead { until_ms, reason: rest.reason.to_string() };
+            let messages = self.sites.live(handle).queue.messages();
+            return Some(SiteReport { in_progress, most, messages, wait });
+        }
         let site = self.sites.live(handle);
         let wait = match (site.window.standing(&site.settings, now_ms), site.line) {
             (Standing::Dead { until_ms }, _) => SiteWait::Dead {

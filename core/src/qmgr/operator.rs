@@ -78,9 +78,11 @@ impl Scheduler {
         self.forget_dead_sites(now_ms);
     }
 
-    /// Dead sites are tried again with the next mail for them; nothing else becomes due.
+    /// Dead sites, and transports that have failed, are tried again with the next mail for them; nothing else becomes
+    /// due.
     pub fn forget_dead_sites(&mut self, now_ms: u64) {
         self.timeline.observe(now_ms);
+        self.sites.transports.end_rests();
         for handle in self.sites.handles() {
             self.forget_death(handle);
         }

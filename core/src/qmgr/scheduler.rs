@@ -8,14 +8,13 @@ use super::attempt::{ActiveMessage, RunningDelivery};
 use super::roster::{List, Place, Roster, VALUE_MAX};
 use super::settings::QmgrSettings;
 use super::site_table::{Line, SiteTable};
-use super::slots::{SiteHandle, Standing};
+use super::slots::SiteHandle;
 use super::timeline::Timeline;
 use super::transport::TransportIndex;
 use super::wheel::Wheel;
 use super::{MessageId, Recipients};
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
-use std::rc::Rc;
 
 /// Messages that are being loaded and resolved at a time. Bounds reads in flight, and what a shard does of it between two
 /// looks at its clients: mail that was deferred together comes due together, thousands in a second. Sixteen reads at a
@@ -371,9 +370,12 @@ impl Scheduler {
     /// Starts a delivery of this site if its window has room, or its home has granted one.
     fn start(&mut self, handle: SiteHandle) -> Option<Delivery> {
         let now_ms = self.timeline.now_ms();
+        let transport = self.sites.live(handle).transport_index;
+        if self.rest_of(transport, now_ms).is_some() {
+            return None;
+        }
         let Self { sites, active, .. } = self;
         let site = sites.live(handle);
-        let transport = site.transport_index;
         let mut dropped = 0;
         site.take_grant(now_ms);
         let request = site.queue.start(&site.settings, now_ms, |job| {
@@ -406,25 +408,25 @@ impl Scheduler {
         })
     }
 
-    /// Defers the next message of a dead site; `None` when it has no more work or is not dead any more.
+    /// Defers the next message of a site that is dead, or whose transport rests; `None` when it has no more work or
+    /// that is over.
     fn suspend_next(&mut self, handle: SiteHandle) -> Option<Action> {
-        let now_ms = self.timeline.now_ms();
         loop {
-            let site = self.sites.live(handle);
-            if site.window.standing(&site.settings, now_ms) == Standing::Open {
+            if !self.is_suspended(handle) {
                 return None;
             }
+            let site = self.sites.live(handle);
             let transport = site.transport_index;
             let (message, recipients): (Key, Recipients) = site.queue.pop_job(&site.settings)?;
-            let reason = Rc::clone(&site.reason);
             if !is_awaited(&self.active, message) {
                 self.stale_left(transport, recipients.len() as u32);
                 continue;
             }
+            let (status, reason) = self.reason_of_suspension(handle);
             self.recipients_left(transport, recipients.len() as u32);
             let id = self.roster.id(self.active.get(message).expect("it is awaited").roster_index);
             self.defer_queued(message, recipients.len() as u32);
-            return Some(Action::DeferNow { id, site: handle, recipients, reason });
+            return Some(Action::DeferNow { id, site: handle, recipients, status, reason });
         }
     }
 
@@ -440,7 +442,11 @@ impl Scheduler {
             if site.is_idle() {
                 self.sites.enter_idle(handle);
             }
-        } else if site.window.standing(&site.settings, now_ms) != Standing::Open {
+            return;
+        }
+        let is_suspended = self.is_suspended(handle);
+        let site = self.sites.live(handle);
+        if is_suspended {
             site.line = Line::Suspending;
             self.suspending.push_back(handle);
         } else if site.window.closed_until_ms() > now_ms {

@@ -28,6 +28,8 @@ pub struct QmgrSettings {
     pub idle_sites_max: u32,
     /// `minimal_backoff_time`, milliseconds; a dead site is left alone for as long.
     pub minimal_backoff_ms: u64,
+    /// `transport_retry_time`, milliseconds: the rest of a transport that has failed as a whole.
+    pub transport_retry_ms: u64,
     /// `maximal_backoff_time`, milliseconds; at least the minimal one.
     pub maximal_backoff_ms: u64,
     /// `queue_run_delay`, milliseconds: while mail is deferred the caller never sleeps longer than this, so that a
@@ -59,6 +61,7 @@ impl Default for QmgrSettings {
             deliveries_max: 5_000,
             idle_sites_max: 10_000,
             minimal_backoff_ms: 300_000,
+            transport_retry_ms: 60_000,
             maximal_backoff_ms: 4_000_000,
             queue_run_delay_ms: 300_000,
             maximal_queue_lifetime_ms: 5 * 86_400_000,

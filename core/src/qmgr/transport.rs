@@ -1,6 +1,7 @@
 //! What all sites of a transport share: its parameters, its recipients in memory, its rate delay.
 
 use super::gate::Gate;
+use super::rest::Rest;
 use super::settings::{QmgrSettings, TransportSettings};
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -21,11 +22,13 @@ pub(super) struct Transport {
     pub recipients: u64,
     /// Of use only with a rate delay, and on the shard that is the home of its sites.
     pub gate: Gate,
+    /// It has failed as a whole; of use until its time is over.
+    pub rest: Option<Rest>,
 }
 
 impl Transport {
     fn new(settings: Rc<TransportSettings>, deferred: bool) -> Self {
-        Self { settings, deferred, recipients: 0, gate: Gate::default() }
+        Self { settings, deferred, recipients: 0, gate: Gate::default(), rest: None }
     }
 }
 
@@ -60,6 +63,11 @@ impl Transports {
     /// `defer_transports` is not empty.
     pub fn any_deferred(&self) -> bool {
         self.any_deferred
+    }
+
+    /// An operator flushes: those that have failed are to be tried again.
+    pub fn end_rests(&mut self) {
+        self.all.iter_mut().for_each(|transport| transport.rest = None);
     }
 
     /// Finds or creates the record of a transport.

@@ -14,10 +14,10 @@ use ringpost_spool::LoadError;
 use crate::message::ActiveMessage;
 use crate::qmgr::DeliveryEnd;
 use crate::shard::Shard;
-use crate::smtp::connection::{Connection, MailEnd, mail_recipients};
+use crate::smtp::connection::{Connection, MailEnd, OpenError, mail_recipients};
 use crate::smtp::endpoint::ServerEndpoint;
 use crate::smtp::hand_over;
-use crate::smtp::route::{self, Server};
+use crate::smtp::route::{self, NoServers, Server};
 use crate::{trace, transcript};
 
 /// Delivers over the kept connection, else over others to the site's servers in order. Leaves in `connection`
@@ -48,6 +48,9 @@ enum Reuse {
     /// One has failed: others of the same server have probably died with it.
     No,
 }
+
+/// What recipients are told when the transport as a whole has failed.
+const UNAVAILABLE: &str = "mail transport unavailable";
 
 /// A kept connection turned out to be dead before the server answered anything to this mail.
 struct Unanswered;
@@ -126,8 +129,12 @@ impl<'a> Attempt<'a> {
         let nexthop = self.shard.qmgr.nexthop(self.site);
         let mut servers = match route::servers(self.shard, &nexthop).await {
             Ok(servers) => servers,
-            Err(failure) => {
+            Err(NoServers::Failed(failure)) => {
                 self.fail_all(&failure, None);
+                Vec::new()
+            }
+            Err(NoServers::Shortage(error)) => {
+                self.fail_for_want_of_sockets(format_args!("cannot ask the name service: {error}"));
                 Vec::new()
             }
         };
@@ -150,7 +157,13 @@ impl<'a> Attempt<'a> {
             }
             let opened = Connection::open(self.shard, server, endpoint, |failed| self.report(failed)).await;
             match opened {
-                Err(failure) => {
+                Err(OpenError::Shortage(error)) => {
+                    let (address, port) = (server.address.ip(), server.address.port());
+                    let what = format_args!("cannot connect to {}[{address}]:{port}: {error}", server.host);
+                    self.fail_for_want_of_sockets(what);
+                    break;
+                }
+                Err(OpenError::Server(failure)) => {
                     if failure.reply.is_none() && servers.len() > 1 {
                         dead_servers.borrow_mut().failed(server.address, now_ms());
                     }
@@ -287,6 +300,21 @@ impl<'a> Attempt<'a> {
             let peer = connection.session.peer().with_port();
             transcript::report(self.shard, SessionKind::Client, connection.number, &peer, &excerpt);
         }
+    }
+
+    /// What this host lacks no other delivery has either: the transport as a whole has failed, and the destination has
+    /// nothing to do with it.
+    fn fail_for_want_of_sockets(&mut self, what: std::fmt::Arguments<'_>) {
+        self.shard.log.warning("smtp", self.shard.index as u32, what);
+        let failure = Failure {
+            kind: ResultKind::Deferred,
+            status: Status::persistent(3, 0),
+            text: UNAVAILABLE.to_owned(),
+            reply: None,
+            trouble: false,
+        };
+        self.fail_all(&failure, None);
+        self.end.transport_failure = Some(UNAVAILABLE);
     }
 
     /// All open recipients share one failure, which came before any mail.

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use ringpost_core::smtp::{
     CarriedSession, Event, Failure, LineBreaker, MailRecipient, MailRequest, PeerName, Session,
 };
-use ringpost_reactor::{ConnectOptions, Endpoint, Moment, PassedStream, Stream};
+use ringpost_reactor::{ConnectOptions, Endpoint, Moment, PassedStream, Stream, is_shortage};
 use ringpost_spool::LoadError;
 use smallvec::SmallVec;
 
@@ -54,6 +54,14 @@ pub struct CarriedConnection {
     endpoint: Arc<ServerEndpoint>,
 }
 
+/// Why there is no connection.
+pub enum OpenError {
+    /// It lies in the server, or on the way to it.
+    Server(Failure),
+    /// This host has no descriptors or no memory for one: no server would be reached.
+    Shortage(std::io::Error),
+}
+
 /// How one mail on one connection ended.
 pub enum MailEnd {
     /// All results are in; the connection may carry another mail.
@@ -72,7 +80,7 @@ impl Connection {
         server: &Server,
         endpoint: Arc<ServerEndpoint>,
         report: impl FnOnce(&mut Connection),
-    ) -> Result<Connection, Failure> {
+    ) -> Result<Connection, OpenError> {
         let peer = PeerName {
             host: server.host.clone(),
             address: server.address.ip().to_string(),
@@ -84,11 +92,13 @@ impl Connection {
             timeout: Duration::from_secs(u64::from(client.timeouts.connect)),
             ..ConnectOptions::default()
         };
-        let stream = shard
-            .handle
-            .connect(&Endpoint::Inet(server.address), &options)
-            .await
-            .map_err(|error| Failure::connect(&peer, &plain_error(&error)))?;
+        let stream =
+            shard.handle.connect(&Endpoint::Inet(server.address), &options).await.map_err(|error| {
+                match is_shortage(&error) {
+                    true => OpenError::Shortage(error),
+                    false => OpenError::Server(Failure::connect(&peer, &plain_error(&error))),
+                }
+            })?;
         shard.counters.connections_out.one();
         let mut connection = Connection {
             stream,
@@ -108,10 +118,12 @@ impl Connection {
             return Ok(connection);
         }
         report(&mut connection);
-        match connection.session.failure() {
-            Some(failure) => Err(failure.clone()),
-            None => Err(Failure::connect(connection.session.peer(), "the server closed the session")),
-        }
+        let failure = connection.session.failure().cloned();
+        Err(OpenError::Server(
+            failure.unwrap_or_else(|| {
+                Failure::connect(connection.session.peer(), "the server closed the session")
+            }),
+        ))
     }
 
     /// Takes an idle connection off this shard; `None` if it is of no more use, then it is closed.

@@ -9,14 +9,25 @@ pub use ringpost_core::dns::Server;
 use crate::settings::Settings;
 use crate::shard::Shard;
 
+/// Why a site has no servers.
+pub enum NoServers {
+    /// The nexthop makes no sense, or the name service says so or says nothing.
+    Failed(Failure),
+    /// This host has no descriptors or no memory to ask the name service; in words.
+    Shortage(String),
+}
+
 /// The servers for `nexthop` in the order in which they are to be tried; never empty.
-pub async fn servers(shard: &Shard, nexthop: &str) -> Result<Vec<Server>, Failure> {
-    let next_hop = NextHop::parse(nexthop, shard.settings.smtp.port).map_err(|error| Failure {
-        kind: ResultKind::Deferred,
-        status: Status::persistent(3, 5),
-        text: error.to_string(),
-        reply: None,
-        trouble: false,
+pub async fn servers(shard: &Shard, nexthop: &str) -> Result<Vec<Server>, NoServers> {
+    let begun = shard.handle.now();
+    let next_hop = NextHop::parse(nexthop, shard.settings.smtp.port).map_err(|error| {
+        NoServers::Failed(Failure {
+            kind: ResultKind::Deferred,
+            status: Status::persistent(3, 5),
+            text: error.to_string(),
+            reply: None,
+            trouble: false,
+        })
     })?;
     let random = shard.resolver.unpredictable();
     let (mut resolution, mut step) = Resolution::start(next_hop, options(&shard.settings), random);
@@ -26,13 +37,16 @@ pub async fn servers(shard: &Shard, nexthop: &str) -> Result<Vec<Server>, Failur
             Step::Done(resolved) => return Ok(resolved.servers),
             Step::Failed(failure) => {
                 let temporary = failure.is_temporary();
-                return Err(Failure {
+                if temporary && let Some(shortage) = shard.resolver.shortage_since(begun) {
+                    return Err(NoServers::Shortage(shortage));
+                }
+                return Err(NoServers::Failed(Failure {
                     kind: if temporary { ResultKind::Deferred } else { ResultKind::Bounced },
                     status: failure.status,
                     text: failure.text,
                     reply: None,
                     trouble: temporary,
-                });
+                }));
             }
             Step::Ask(queries) => {
                 ask_at_once(shard, &queries);

@@ -89,6 +89,6 @@ parameters! {
         "Tables of relay hosts by sender.";
     TRANSPORT_MAPS "transport_maps" Maps = "", Honoured("resolve"),
         "Tables of transports and next hops by recipient.";
-    TRANSPORT_RETRY_TIME "transport_retry_time" Time(Seconds) = "60s", WithoutEffect("a transport of the same process cannot crash by itself"),
-        "The rest of a transport that failed.";
+    TRANSPORT_RETRY_TIME "transport_retry_time" Time(Seconds) = "60s", Honoured("qmgr"),
+        "The rest of a transport that failed, for want of descriptors or memory.";
 }
