@@ -25,7 +25,7 @@
 //!   .activated(id, Resolved, &[(SiteHandle, recipient)], now_ms)
 //!   .refilled(id, Refilled, &[(SiteHandle, recipient)], now_ms)
 //!   .postponed(id, now_ms)                            .corrupted(id)
-//!   .delivery_finished(delivery_id, DeliveryReport, now_ms)
+//!   .transport_failed(site, reason, now_ms) -> bool   .delivery_finished(delivery_id, DeliveryReport, now_ms)
 //!   .next_for(site) -> Option<Delivery>               .poll_action() -> Option<Action>
 //!   .tick(now_ms)                                     .next_wakeup() -> Option<u64>
 //!   .hold(id, now_ms) .release(id, now_ms) .delete(id, now_ms) -> bool   (false: no such message)
