@@ -198,7 +198,7 @@ fn errors_name_file_and_line() {
         ["main.cf:1: mynetworks: /nowhere: No such file or directory"]
     );
     let loops = errors("relayhost = $a\na = $b\nb = $a\n", None);
-    assert_eq!(loops, ["main.cf:1: relayhost: references nest deeper than 100, or form a loop"]);
+    assert_eq!(loops, ["main.cf:1: relayhost: unreasonable macro call nesting: \"a\""]);
     assert_eq!(
         errors("", Some("smtp inet n - n - -\n")),
         ["master.cf:1: no command field: a service has eight"]
@@ -244,11 +244,15 @@ fn a_restriction_that_is_not_served_stops_the_start_and_lets_nobody_in() {
 
 #[test]
 fn the_report_says_what_becomes_of_each_setting() {
-    let main = "mine = 1\nsmtpd_timeout = 30s\ndefault_process_limit = 10\n";
+    let main = "mine = 1\nsmtpd_timeout = 30s\ndefault_process_limit = 10\nmyne = 2\nrelayhost = $mine\n";
     let config = load(main);
-    let lines: Vec<String> = config::report(&config).iter().take(3).map(ToString::to_string).collect();
+    let lines: Vec<String> = config::report(&config).iter().take(4).map(ToString::to_string).collect();
     assert_eq!(lines[0], "main.cf:1: mine = 1: user-defined");
     assert_eq!(lines[1], "main.cf:2: smtpd_timeout = 30s: honoured (smtpd)");
+    assert_eq!(
+        lines[3],
+        "main.cf:4: myne = 2: unknown: no parameter has this name, and nothing refers to it"
+    );
     assert!(
         lines[2].starts_with("main.cf:3: default_process_limit = 10: accepted without effect ("),
         "{}",

@@ -149,7 +149,7 @@ fn a_chain_that_doubles_is_stopped() {
 #[test]
 fn nested_braces_are_stopped_before_the_stack_is() {
     let text = format!("{}{}", "${a?{".repeat(2_000), "}}".repeat(2_000));
-    assert!(expanded(&text).unwrap_err().contains("deeper"));
+    assert!(expanded(&text).unwrap_err().contains("nesting"));
 }
 
 #[test]

@@ -1,14 +1,17 @@
 //! What becomes of each parameter that a configuration sets: the text of `ringpost check`, and what stops a start.
 
 use core::fmt;
+use std::collections::HashSet;
 
 use super::error::{ConfigError, Place, quoted};
+use super::expand::references;
 use super::listener;
 use super::master_cf::ServiceType;
 use super::parameter::{Class, Kind, Weakens};
 use super::parameters;
 use super::restriction;
 use super::settings::{Config, View};
+use super::value::split_list;
 
 /// What becomes of a setting.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,8 +20,10 @@ pub enum Verdict {
     Honoured(&'static str),
     /// Accepted; why ignoring it changes nothing.
     WithoutEffect(String),
-    /// A name of the administrator's own, for references.
+    /// A name of the administrator's own, to which some value refers.
     UserDefined,
+    /// A name that nobody knows and nothing refers to: perhaps a slip of the pen.
+    Unknown,
     /// Not served; why.
     Refused(String),
     /// Not served, and ignoring it would weaken security: the start stops; why.
@@ -45,6 +50,9 @@ impl fmt::Display for ReportLine {
             Verdict::Honoured(by) => write!(formatter, "honoured ({by})"),
             Verdict::WithoutEffect(reason) => write!(formatter, "accepted without effect ({reason})"),
             Verdict::UserDefined => formatter.write_str("user-defined"),
+            Verdict::Unknown => {
+                formatter.write_str("unknown: no parameter has this name, and nothing refers to it")
+            }
             Verdict::Refused(reason) => write!(formatter, "refused ({reason})"),
             Verdict::RefusedStopsStart(reason) => {
                 write!(formatter, "refused ({reason}; ignoring it would weaken security, so the start stops)")
@@ -81,7 +89,33 @@ pub fn report(config: &Config) -> Vec<ReportLine> {
             lines.push(line);
         }
     }
+    let referred = referred(config);
+    for line in &mut lines {
+        let name = line.name.rsplit('/').next().unwrap_or_default();
+        if line.verdict == Verdict::UserDefined && !referred.contains(name) {
+            line.verdict = Verdict::Unknown;
+        }
+    }
     lines
+}
+
+/// The names to which values refer, and the classes of restrictions.
+fn referred(config: &Config) -> HashSet<String> {
+    let mut names = HashSet::new();
+    let own = config.services.iter().flat_map(|service| service.settings.iter());
+    let values = config.definitions.values().map(|definition| &definition.text);
+    for text in values.chain(own.map(|(_, value)| value)) {
+        // What is wrong with a reference was told when the configuration was loaded.
+        let _ = references(text, &mut |name| {
+            names.insert(name.to_owned());
+        });
+    }
+    let views = config.services.iter().map(|service| config.for_service(service));
+    for view in views.chain([config.view()]) {
+        let classes = view.expanded("smtpd_restriction_classes").unwrap_or_default();
+        names.extend(split_list(&classes).into_iter().map(String::from));
+    }
+    names
 }
 
 /// The settings that stop the start, as errors.
