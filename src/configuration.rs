@@ -88,7 +88,8 @@ impl Files {
     }
 }
 
-fn read(path: &Path) -> std::io::Result<Vec<u8>> {
+/// The bytes of a file of a configuration; one that is too large is an error.
+pub fn read(path: &Path) -> std::io::Result<Vec<u8>> {
     if fs::metadata(path)?.len() > FILE_BYTES_MAX {
         return Err(std::io::Error::other("the file is too large"));
     }

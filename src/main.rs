@@ -7,11 +7,13 @@ mod explain;
 mod host;
 mod install_links;
 mod postcat;
+mod postconf;
 mod postkick;
 mod postqueue;
 mod postsuper;
 mod qshape;
 mod queue_command;
+mod replace;
 mod serve;
 mod why;
 
@@ -54,11 +56,12 @@ const fn unlinked(name: &'static str, usage: &'static str, run: Run) -> NamedCom
     NamedCommand { name, usage, run, linked: false }
 }
 
-const NAMED_COMMANDS: [NamedCommand; 8] = [
+const NAMED_COMMANDS: [NamedCommand; 9] = [
     linked("postqueue", postqueue::USAGE, postqueue::run),
     linked("mailq", postqueue::MAILQ_USAGE, postqueue::run_mailq),
     linked("postsuper", postsuper::USAGE, postsuper::run),
     linked("postcat", postcat::USAGE, postcat::run),
+    linked("postconf", postconf::USAGE, postconf::run),
     linked("postkick", postkick::USAGE, postkick::run),
     linked("qshape", qshape::USAGE, qshape::run),
     unlinked("why", why::USAGE, why::run),
@@ -72,6 +75,7 @@ Queue commands, also under links of these names:
   mailq          The same as postqueue -p
   postsuper      Change queued mail: -d, -h, -H, -r, -e, -f with an ID, - or ALL
   postcat        Show a queued message: -q ID
+  postconf       Show and change main.cf and master.cf
   postkick       Wake the queue manager: public qmgr FADI
   qshape         Count queued messages by age and destination
   why            Tell what a message, or the mail for an address or domain, waits for (not as a link)

@@ -35,7 +35,7 @@ use ringpost_spool::{EngineLock, LockError, SHARDS_MAX, SpoolOptions};
 use crate::dns;
 use crate::failure::{EX_CANTCREAT, EX_TEMPFAIL, Failure};
 
-pub use self::notices::NoticeSettings;
+pub use self::notices::{NoticeSettings, templates};
 pub use self::queue::QueueSettings;
 pub use self::resolve::{Agent, Agents, resolve as resolve_settings};
 

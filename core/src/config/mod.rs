@@ -20,6 +20,7 @@ mod main_cf;
 mod master_cf;
 mod parameter;
 mod parameters;
+pub mod postconf;
 mod report;
 mod restriction;
 mod settings;

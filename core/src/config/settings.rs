@@ -114,6 +114,17 @@ impl Config {
         if errors.is_empty() { Ok(config) } else { Err(errors) }
     }
 
+    /// Definitions that nobody has checked, for those who only expand and show them.
+    pub(super) fn unchecked(definitions: Definitions, host: &HostFacts) -> Self {
+        Self {
+            definitions,
+            services: Vec::new(),
+            host: host.clone(),
+            files: HashMap::new(),
+            tables: TableRegistry::default(),
+        }
+    }
+
     /// The configuration without any service's own settings.
     pub fn view(&self) -> View<'_> {
         View { config: self, service: None, stress: false }
@@ -421,6 +432,11 @@ impl<'a> View<'a> {
         if let Some(text) = self.defined(name) {
             return Some(Cow::Borrowed(text));
         }
+        self.default_text(name)
+    }
+
+    /// The default of a parameter, references not expanded.
+    pub(super) fn default_text(&self, name: &str) -> Option<Cow<'a, str>> {
         let computed = match name {
             "myhostname" => Some(self.default_hostname()),
             "mydomain" => Some(self.default_domain()),

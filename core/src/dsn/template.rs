@@ -227,6 +227,25 @@ impl<'a> Line<'a> {
 }
 
 impl Template {
+    /// As it stands in a file of templates, under `name_template`.
+    pub fn listed(&self, name: &str) -> String {
+        let mut headers = vec![("Charset", &self.charset), ("From", &self.from), ("Subject", &self.subject)];
+        if !self.postmaster_subject.is_empty() {
+            headers.push(("Postmaster-Subject", &self.postmaster_subject));
+        }
+        let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\n")).collect();
+        format!("{name}_template = <<EOF\n{headers}\n{}EOF\n", self.lines())
+    }
+
+    /// The text alone, as `postconf -b` shows it.
+    pub fn listed_text(&self, name: &str) -> String {
+        format!("expanded_{name}_text = <<EOF\n{}EOF\n", self.lines())
+    }
+
+    fn lines(&self) -> String {
+        self.text.iter().flat_map(|line| [line.as_str(), "\n"]).collect()
+    }
+
     fn read(
         &mut self,
         opening: &Line<'_>,

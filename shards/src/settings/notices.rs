@@ -54,7 +54,7 @@ impl NoticeSettings {
         let classes = classes(view)?;
         let recipient = |wanted: bool, name| wanted.then(|| completed(name)).filter(|to| !to.is_empty());
         Ok(NoticeSettings {
-            templates: templates(view)?,
+            templates: templates(view, None, true)?,
             bounce_size_limit: view.number(names::BOUNCE_SIZE_LIMIT),
             double_bounce: completed(names::DOUBLE_BOUNCE_SENDER),
             second_bounce_to: recipient(
@@ -80,9 +80,17 @@ pub(super) fn classes(view: &View<'_>) -> Result<ErrorClasses, Failure> {
         .map_err(|word| Failure::config(format!("notify_classes: there is no class \"{word}\"")))
 }
 
-fn templates(view: &View<'_>) -> Result<Templates, Failure> {
-    let expand = |line: &str| view.expand_text(line, |name| time_in_units(view, name));
-    let path = view.text(names::BOUNCE_TEMPLATE_FILE);
+/// The texts of notices: those of `file`, or of `bounce_template_file` if none is named; of an empty name, the built-in
+/// ones. Names in them are expanded if wanted.
+///
+/// # Errors
+/// A file that cannot be read, and what is wrong in it.
+pub fn templates(view: &View<'_>, file: Option<&str>, expanded: bool) -> Result<Templates, Failure> {
+    let expand = |line: &str| match expanded {
+        true => view.expand_text(line, |name| time_in_units(view, name)),
+        false => Ok(line.to_owned()),
+    };
+    let path = file.map_or_else(|| view.text(names::BOUNCE_TEMPLATE_FILE), str::to_owned);
     if path.is_empty() {
         return Templates::built_in(&expand)
             .map_err(|error| Failure::config(format!("built-in texts: {error}")));

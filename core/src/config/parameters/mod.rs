@@ -64,7 +64,7 @@ static BY_NAME: LazyLock<HashMap<&'static str, &'static Parameter, foldhash::fas
     LazyLock::new(|| table().map(|parameter| (parameter.name, parameter)).collect());
 
 /// Parameters that each transport has for itself, with the name to which `X_…` defaults for transport `X`.
-const PER_TRANSPORT: [(&str, &str); 17] = [
+pub(super) const PER_TRANSPORT: &[(&str, &str)] = &[
     ("_initial_destination_concurrency", "initial_destination_concurrency"),
     ("_destination_concurrency_limit", "default_destination_concurrency_limit"),
     ("_destination_recipient_limit", "default_destination_recipient_limit"),
