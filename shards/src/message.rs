@@ -142,7 +142,8 @@ impl ActiveMessage {
         }
     }
 
-    /// The scheduler gets this recipient, under another address than the envelope has; until [`Self::let_go`].
+    /// The scheduler gets this recipient, under another address than the envelope has. One of an envelope in pieces is let
+    /// go like the others; one of a whole envelope keeps that address while the message is in memory, also in notices.
     pub fn redirect(&self, index: u32, recipient: &Recipient<'_>, address: &str) {
         let original = if recipient.original.is_empty() { recipient.address } else { recipient.original };
         let kept = KeptRecipient::of(&Recipient { address, original, ..*recipient });
@@ -154,9 +155,8 @@ impl ActiveMessage {
 
     /// The scheduler has these recipients no more.
     pub fn let_go(&self, indexes: impl IntoIterator<Item = u32>) {
-        let at_hand = self.pieces.as_ref().map_or(&self.redirected, |pieces| &pieces.at_hand);
-        if !at_hand.is_empty() {
-            indexes.into_iter().for_each(|index| at_hand.forget(index));
+        if let Some(pieces) = &self.pieces {
+            indexes.into_iter().for_each(|index| pieces.at_hand.forget(index));
         }
     }
 
@@ -179,7 +179,12 @@ impl ActiveMessage {
         spool: &Spool<D>,
         indexes: impl FnOnce() -> Vec<u32>,
     ) -> Result<Chosen<'_>, LoadError> {
-        let Some(pieces) = &self.pieces else { return Ok(Chosen::Envelope(&self.envelope)) };
+        let Some(pieces) = &self.pieces else {
+            return Ok(match self.redirected.is_empty() {
+                true => Chosen::Envelope(&self.envelope),
+                false => self.redirected.choose_or(&indexes(), &self.envelope),
+            });
+        };
         let sorted = || {
             let mut indexes = indexes();
             indexes.sort_unstable();

@@ -130,6 +130,22 @@ fn an_address_that_routes_by_way_of_us_goes_on_without_our_part() {
 }
 
 #[test]
+fn a_notice_names_the_address_that_was_tried_and_the_one_that_was_asked_for() {
+    let setup = setup("routes-notice")
+        .parameter("mydestination", "relay.test")
+        .parameter("transport_maps", "inline:{{back.test = error:5.7.1 no mail here}}");
+    let sink = Sink::willing(setup.sink_address());
+    let engine = setup.start();
+    send(&engine, &["u%back.test@relay.test"]);
+    let text = String::from_utf8_lossy(sink.wait_for(1)[0].body()).into_owned();
+    for line in ["Final-Recipient: rfc822; u@back.test", "Original-Recipient: rfc822; u%back.test@relay.test"]
+    {
+        assert!(text.contains(line), "{line}:\n{text}");
+    }
+    engine.stop();
+}
+
+#[test]
 fn a_table_that_fails_defers_and_loses_nothing() {
     let setup = setup("routes-trouble")
         .parameter("minimal_backoff_time", "1s")
