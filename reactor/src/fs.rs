@@ -141,6 +141,12 @@ impl LockFile {
     }
 }
 
+/// Waits until this open file is locked by nobody else and locks it, until it is closed. Only programs that ask the same
+/// way are kept out.
+pub fn lock_exclusive(file: &fs::File) -> io::Result<()> {
+    sys::flock(file, FlockOperation::LockExclusive).map_err(io::Error::from)
+}
+
 #[cfg(all(test, not(loom)))]
 #[allow(clippy::unwrap_used)]
 mod tests {

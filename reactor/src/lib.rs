@@ -22,6 +22,7 @@
 //! | `buffers.rs`, `chunk.rs` | receive buffers and their loans |
 //! | `endpoint.rs`, `socket.rs`, `listener.rs`, `stream.rs`, `udp.rs` | sockets |
 //! | `aligned.rs`, `log_file.rs`, `append_file.rs`, `fs.rs` | files |
+//! | `mapped_file.rs` | tables in files, read through memory |
 //! | `remote.rs`, `ring.rs`, `sync.rs` | other threads: wake-ups and rings |
 //! | `local.rs` | signals between tasks of one thread |
 //! | `trace.rs` | the ordered record of submissions and completions |
@@ -40,6 +41,7 @@ mod handle;
 mod listener;
 pub mod local;
 mod log_file;
+mod mapped_file;
 pub mod process;
 mod reactor;
 mod remote;
@@ -63,6 +65,7 @@ pub use endpoint::{ConnectOptions, Endpoint, ListenOptions};
 pub use handle::Handle;
 pub use listener::Listener;
 pub use log_file::{LogFile, LogMode, TRANSFER_BYTES_MAX};
+pub use mapped_file::{MAPPINGS_MAX, MappedFile};
 pub use reactor::{Figures, Reactor};
 pub use remote::Remote;
 pub use socket::is_shortage;

@@ -3,7 +3,7 @@
 use std::io;
 use std::os::unix::net::UnixStream;
 
-use nix::unistd::{Gid, Uid, User, setgid, setgroups, setuid};
+use nix::unistd::{Gid, Uid, User, setegid, seteuid, setgid, setgroups, setuid};
 use rustix::process::{Resource, getrlimit, setrlimit};
 
 /// Raises the number of files that may be open to the hard limit: every connection is one.
@@ -54,4 +54,21 @@ pub fn become_user(uid: u32, gid: u32) -> io::Result<()> {
     setgid(gid)?;
     setuid(Uid::from_raw(uid))?;
     Ok(())
+}
+
+/// The effective group of this process.
+pub fn effective_gid() -> u32 {
+    rustix::process::getegid().as_raw()
+}
+
+/// Takes the rights of a user and a group, and of no other group, until [`act_as`] is called again. For root only, in a
+/// command of one thread.
+///
+/// # Errors
+/// The system's refusal; the rights are then undefined, and the process should end.
+pub fn act_as(uid: u32, gid: u32) -> io::Result<()> {
+    seteuid(Uid::from_raw(0))?;
+    setegid(Gid::from_raw(gid))?;
+    setgroups(&[Gid::from_raw(gid)])?;
+    seteuid(Uid::from_raw(uid)).map_err(io::Error::from)
 }

@@ -21,6 +21,7 @@
 pub mod catalogue;
 pub mod desk;
 mod fold;
+pub mod indexed;
 mod inline;
 mod notes;
 pub mod open;
@@ -34,4 +35,4 @@ pub use catalogue::Catalogue;
 pub use notes::{Note, Notes};
 pub use options::TableOptions;
 pub use shelf::Shelf;
-pub use table::{Table, trouble};
+pub use table::{Listing, Table, Unlisted, trouble};

@@ -7,11 +7,12 @@ use std::sync::Arc;
 use ringpost_core::lookup::{Found, TableSpec, TableType};
 
 use crate::desk::Desk;
+use crate::indexed::{self, Form};
 use crate::inline;
 use crate::notes::Notes;
 use crate::options::TableOptions;
 use crate::remote::{self, Backend, Connector};
-use crate::table::{Broken, Static, Table, trouble};
+use crate::table::{Broken, Listing, Static, Table, Unlisted, trouble};
 use crate::text;
 
 /// A table that is open. Cheap to clone: what it holds is shared.
@@ -71,6 +72,17 @@ impl Direct {
         }))
     }
 
+    /// Every entry; see [`Table::list`].
+    ///
+    /// # Errors
+    /// As there; tables behind servers cannot be listed.
+    pub fn list(&self, each: Listing<'_>) -> Result<(), Unlisted> {
+        match &self.0 {
+            DirectSource::Local(table) => table.list(each),
+            DirectSource::Remote(_) => Err(Unlisted::NotSupported),
+        }
+    }
+
     /// What the table holds for `key`.
     pub fn find(&mut self, key: &str) -> Found {
         match &mut self.0 {
@@ -81,6 +93,9 @@ impl Direct {
 }
 
 fn source(spec: &TableSpec, options: &TableOptions, notes: &Notes) -> Result<Source, String> {
+    if let Some(form) = Form::of(spec.kind) {
+        return indexed::open_shared(spec, form, options, notes).map(Source::Local);
+    }
     let local = |table: Result<Arc<dyn Table>, String>| Ok(Source::Local(table?));
     match spec.kind {
         TableType::Static => local(Ok(Arc::new(Static(spec.name.as_str().into())))),

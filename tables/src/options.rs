@@ -8,17 +8,19 @@ use ringpost_core::lookup::TableType;
 pub struct TableOptions {
     /// `default_database_type`: of a table within a table that names no type.
     pub default_type: TableType,
+    /// Keys of tables that are not patterns are compared in lower case.
+    pub fold: bool,
 }
 
 impl Default for TableOptions {
     fn default() -> TableOptions {
-        TableOptions { default_type: TableType::Hash }
+        TableOptions { default_type: TableType::Hash, fold: true }
     }
 }
 
 impl TableOptions {
     /// As a configuration says.
     pub fn of(view: &View<'_>) -> TableOptions {
-        TableOptions { default_type: view.default_table_type() }
+        TableOptions { default_type: view.default_table_type(), ..TableOptions::default() }
     }
 }

@@ -1,6 +1,7 @@
 //! table: what every kind of table that answers at once can do.
 
 use std::fmt;
+use std::io;
 
 use ringpost_core::lookup::{Found, LookupTrouble, TableSpec};
 
@@ -8,6 +9,28 @@ use ringpost_core::lookup::{Found, LookupTrouble, TableSpec};
 pub trait Table: Send + Sync + fmt::Debug {
     /// What the table holds for `key`.
     fn find(&self, key: &str) -> Found;
+
+    /// Every key with its value, in the table's own order.
+    ///
+    /// # Errors
+    /// The kind of table cannot be listed; it cannot be read; whatever `each` says.
+    fn list(&self, _each: Listing<'_>) -> Result<(), Unlisted> {
+        Err(Unlisted::NotSupported)
+    }
+}
+
+/// What is called with each entry of a listing.
+pub type Listing<'a> = &'a mut dyn FnMut(&str, &str) -> io::Result<()>;
+
+/// Why a listing is not whole.
+#[derive(Debug)]
+pub enum Unlisted {
+    /// This kind of table cannot be listed.
+    NotSupported,
+    /// The table cannot be read on.
+    Trouble(LookupTrouble),
+    /// Whoever asked for it wants no more.
+    Stopped(io::Error),
 }
 
 /// Trouble with a table.
