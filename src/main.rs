@@ -6,9 +6,12 @@ mod configuration;
 mod explain;
 mod host;
 mod install_links;
+mod map_command;
+mod postalias;
 mod postcat;
 mod postconf;
 mod postkick;
+mod postmap;
 mod postqueue;
 mod postsuper;
 mod qshape;
@@ -56,7 +59,9 @@ const fn unlinked(name: &'static str, usage: &'static str, run: Run) -> NamedCom
     NamedCommand { name, usage, run, linked: false }
 }
 
-const NAMED_COMMANDS: [NamedCommand; 9] = [
+const NAMED_COMMANDS: [NamedCommand; 11] = [
+    linked("postmap", postmap::USAGE, postmap::run),
+    linked("postalias", postalias::USAGE, postalias::run),
     linked("postqueue", postqueue::USAGE, postqueue::run),
     linked("mailq", postqueue::MAILQ_USAGE, postqueue::run_mailq),
     linked("postsuper", postsuper::USAGE, postsuper::run),
@@ -70,6 +75,10 @@ const NAMED_COMMANDS: [NamedCommand; 9] = [
 
 /// The queue commands, for the help text.
 const MORE_COMMANDS: &str = "\
+Lookup tables, also under links of these names:
+  postmap        Build, query, list or change a table: -q KEY, -s, -d KEY, -i
+  postalias      The same for files of aliases
+
 Queue commands, also under links of these names:
   postqueue      List or flush the queue: -p, -j, -f, -i ID, -s SITE
   mailq          The same as postqueue -p
@@ -126,6 +135,8 @@ fn run_named(command: &NamedCommand, words: Vec<OsString>) -> ExitCode {
     }
     match (command.run)(words) {
         Ok(()) => ExitCode::SUCCESS,
+        // Nothing to say: something was not found, and a script asks on at once.
+        Err(failure) if failure.message.is_empty() => failure.code.into(),
         Err(failure) => {
             let code = report(command.name, &failure);
             std::thread::sleep(FATAL_PAUSE);

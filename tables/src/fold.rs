@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 /// `key` in lower case.
-pub(crate) fn lower(key: &str) -> Cow<'_, str> {
+pub fn lower(key: &str) -> Cow<'_, str> {
     if key.is_ascii() {
         match key.bytes().any(|byte| byte.is_ascii_uppercase()) {
             true => Cow::Owned(key.to_ascii_lowercase()),

@@ -6,6 +6,7 @@
 //! | `own.rs` | `FILE.ringdb`, the form of `hash` and `btree`: bytes, writer, reader |
 //! | `cdb.rs` | `FILE.cdb`, as D. J. Bernstein's cdb and Postfix have it |
 //! | `lmdb.rs`, `lmdb_write.rs` | `FILE.lmdb`, as LMDB 0.9 and Postfix have it |
+//! | `rights.rs` | whose rights a table is written with |
 //! | `fresh.rs` | a file that is written beside the old one and takes its name when it is whole |
 //!
 //! All three are read through [`MappedFile`] with every offset checked, by code of our own: a damaged file, or one that
@@ -17,6 +18,7 @@ mod fresh;
 mod lmdb;
 mod lmdb_write;
 mod own;
+mod rights;
 
 use std::fmt;
 use std::io;
@@ -35,6 +37,7 @@ use crate::text::reason_of;
 pub use entries::{Added, Entries};
 pub use fresh::{Ownership, WriteLock};
 pub use own::SourceFacts;
+pub use rights::OwnersRights;
 
 /// The layout of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,17 +78,17 @@ impl Form {
         PathBuf::from(format!("{name}{}", self.suffix()))
     }
 
-    fn write(self, entries: &mut Entries, source: SourceFacts, out: &mut impl io::Write) -> io::Result<()> {
+    fn write(self, entries: &mut Entries, how: &Storing, out: &mut impl io::Write) -> io::Result<()> {
         match self {
-            Form::Hash => own::write(entries, own::Order::AsInserted, source, out),
+            Form::Hash => own::write(entries, own::Order::AsInserted, how.source, out),
             Form::Btree => {
                 entries.sort();
-                own::write(entries, own::Order::Sorted, source, out)
+                own::write(entries, own::Order::Sorted, how.source, out)
             }
-            Form::Cdb => cdb::write(entries, out),
+            Form::Cdb => cdb::write(entries, how.ending(), out),
             Form::Lmdb => {
                 entries.sort();
-                lmdb_write::write(entries, out)
+                lmdb_write::write(entries, how.ending(), out)
             }
         }
     }
@@ -241,14 +244,25 @@ pub fn read_all(form: Form, name: &str) -> io::Result<Entries> {
 ///
 /// # Errors
 /// Whatever fails; the old file is then as it was.
-pub fn store(
-    form: Form,
-    name: &str,
-    entries: &mut Entries,
-    source: SourceFacts,
-    ownership: Ownership,
-) -> io::Result<()> {
-    fresh::replace(&form.path(name), ownership, |out| form.write(entries, source, out))
+pub fn store(form: Form, name: &str, entries: &mut Entries, how: &Storing) -> io::Result<()> {
+    fresh::replace(&form.path(name), how.ownership, |out| form.write(entries, how, out))
+}
+
+/// How a file is to be written.
+#[derive(Debug, Clone, Copy)]
+pub struct Storing {
+    /// The source, for the file's header.
+    pub source: SourceFacts,
+    /// Whose the file is.
+    pub ownership: Ownership,
+    /// In `cdb` and `lmdb`, keys and values end with a NUL.
+    pub terminated: bool,
+}
+
+impl Storing {
+    fn ending(&self) -> &'static [u8] {
+        if self.terminated { b"\0" } else { b"" }
+    }
 }
 
 impl Indexed {

@@ -5,35 +5,52 @@ use std::collections::HashMap;
 use ringpost_core::config::split_list;
 use ringpost_core::lookup::{Found, TableSpec};
 
+use crate::file_values;
 use crate::fold::lower;
-use crate::table::Table;
+use crate::options::TableOptions;
+use crate::table::{Listing, Table, Unlisted};
 
 /// The entries of an `inline:` table.
 #[derive(Debug)]
-pub(crate) struct Inline(HashMap<Box<str>, Box<str>>);
+pub(crate) struct Inline {
+    entries: HashMap<Box<str>, Box<str>>,
+    fold: bool,
+}
 
 /// Reads the entries from the table's name.
-pub(crate) fn open(spec: &TableSpec) -> Result<Inline, String> {
+pub(crate) fn open(spec: &TableSpec, options: &TableOptions) -> Result<Inline, String> {
+    const SYNTAX: &str = "need \"inline:{name=value...}\"";
+    let wrong = || format!("bad syntax: \"{spec}\"; {SYNTAX}");
     let inside = spec.name.trim().strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
-    let inside = inside.ok_or_else(|| "bad syntax; expected: inline:{name=value, ...}".to_owned())?;
     let mut entries = HashMap::new();
-    for element in split_list(inside) {
+    for element in split_list(inside.ok_or_else(wrong)?) {
         let element = element.trim();
-        let pair = match element.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
-            Some(braced) => braced.trim(),
-            None => element,
+        let braced = element.strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
+        let pair = braced.map_or(element, str::trim);
+        let missing = || format!("missing '=' after attribute name: \"{spec}\"; {SYNTAX}");
+        let (key, value) = pair.split_once('=').ok_or_else(missing)?;
+        let (key, value) = (key.trim_end(), value.trim_start());
+        let value = match options.values_are_files {
+            true => file_values::encoded(value)?.into(),
+            false => value.into(),
         };
-        let (key, value) = pair.split_once('=').ok_or_else(|| format!("missing '=' after {pair}"))?;
-        entries.insert(lower(key.trim_end()).into(), value.trim_start().into());
+        entries.insert(if options.fold { lower(key) } else { key.into() }.into(), value);
     }
     match entries.is_empty() {
-        true => Err("empty inline table; expected: inline:{name=value, ...}".to_owned()),
-        false => Ok(Inline(entries)),
+        true => Err(wrong()),
+        false => Ok(Inline { entries, fold: options.fold }),
     }
 }
 
 impl Table for Inline {
     fn find(&self, key: &str) -> Found {
-        Ok(self.0.get(&*lower(key)).cloned())
+        let key = if self.fold { lower(key) } else { key.into() };
+        Ok(self.entries.get(&*key).cloned())
+    }
+
+    fn list(&self, each: Listing<'_>) -> Result<(), Unlisted> {
+        let mut entries: Vec<_> = self.entries.iter().collect();
+        entries.sort_unstable();
+        entries.into_iter().try_for_each(|(key, value)| each(key, value)).map_err(Unlisted::Stopped)
     }
 }

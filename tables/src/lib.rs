@@ -20,6 +20,7 @@
 
 pub mod catalogue;
 pub mod desk;
+pub mod file_values;
 mod fold;
 pub mod indexed;
 mod inline;
@@ -29,9 +30,10 @@ mod options;
 pub mod remote;
 mod shelf;
 mod table;
-mod text;
+pub mod text;
 
 pub use catalogue::Catalogue;
+pub use fold::lower;
 pub use notes::{Note, Notes};
 pub use options::TableOptions;
 pub use shelf::Shelf;

@@ -99,8 +99,10 @@ fn source(spec: &TableSpec, options: &TableOptions, notes: &Notes) -> Result<Sou
     let local = |table: Result<Arc<dyn Table>, String>| Ok(Source::Local(table?));
     match spec.kind {
         TableType::Static => local(Ok(Arc::new(Static(spec.name.as_str().into())))),
-        TableType::Inline => local(inline::open(spec).map(|table| Arc::new(table) as _)),
-        TableType::Texthash => local(text::open_texthash(spec, notes).map(|table| Arc::new(table) as _)),
+        TableType::Inline => local(inline::open(spec, options).map(|table| Arc::new(table) as _)),
+        TableType::Texthash => {
+            local(text::open_texthash(spec, options, notes).map(|table| Arc::new(table) as _))
+        }
         TableType::Fail => Err("it fails always".to_owned()),
         TableType::Proxy => source(&remote::proxied(spec, options)?, options, notes),
         TableType::Tcp

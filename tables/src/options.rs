@@ -10,11 +10,14 @@ pub struct TableOptions {
     pub default_type: TableType,
     /// Keys of tables that are not patterns are compared in lower case.
     pub fold: bool,
+    /// Values in text are names of files; the table holds these files' content in base64 (`postmap -F`, and tables of
+    /// private keys).
+    pub values_are_files: bool,
 }
 
 impl Default for TableOptions {
     fn default() -> TableOptions {
-        TableOptions { default_type: TableType::Hash, fold: true }
+        TableOptions { default_type: TableType::Hash, fold: true, values_are_files: false }
     }
 }
 

@@ -3,15 +3,18 @@
 mod lines;
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::path::Path;
 
 use ringpost_core::lookup::{Found, TableSpec};
 
+use crate::file_values;
 use crate::fold::lower;
 use crate::notes::Notes;
-use crate::table::Table;
+use crate::options::TableOptions;
+use crate::table::{Listing, Table, Unlisted};
 
-pub use self::lines::LogicalLines;
+pub use self::lines::{LogicalLine, LogicalLines};
 
 /// A text file larger than this wants to be an indexed table: it would be held in memory whole.
 const TEXT_BYTES_MAX: u64 = 1 << 30;
@@ -20,11 +23,11 @@ const TEXT_BYTES_MAX: u64 = 1 << 30;
 ///
 /// # Errors
 /// What is wrong with the line, as Postfix says it.
-pub fn key_and_value(line: &str) -> Result<(&str, &str), String> {
+pub fn key_and_value(line: &[u8]) -> Result<(&[u8], &[u8]), String> {
     let mut in_quotes = false;
-    let mut bytes = line.bytes().enumerate();
+    let mut bytes = line.iter().enumerate();
     let mut end = line.len();
-    while let Some((index, byte)) = bytes.next() {
+    while let Some((index, &byte)) = bytes.next() {
         match byte {
             b'\\' => {
                 bytes.next();
@@ -38,14 +41,27 @@ pub fn key_and_value(line: &str) -> Result<(&str, &str), String> {
         }
     }
     if in_quotes {
+        let line = String::from_utf8_lossy(line);
         return Err(format!("unbalanced '\"' in '{line}' -- ignoring this line"));
     }
-    let value = line[end..].trim_matches(|c: char| c.is_ascii() && is_space(c as u8));
-    match (&line[..end], value) {
-        ("", _) | (_, "") => Err("expected format: key whitespace value".to_owned()),
+    match (&line[..end], trim(&line[end..])) {
+        (b"", _) | (_, b"") => Err(NO_VALUE.to_owned()),
         pair => Ok(pair),
     }
 }
+
+/// What is said of a line without a key or a value.
+pub const NO_VALUE: &str = "expected format: key whitespace value";
+
+/// `bytes` without the white space around it.
+pub(crate) fn trim(bytes: &[u8]) -> &[u8] {
+    let start = bytes.iter().position(|&byte| !is_space(byte)).unwrap_or(bytes.len());
+    let end = bytes.iter().rposition(|&byte| !is_space(byte)).map_or(start, |last| last + 1);
+    &bytes[start..end]
+}
+
+/// What is said of an entry that looks like one of an alias file.
+pub const ALIAS_FILE: &str = "record is in \"key: value\" format; is this an alias file?";
 
 /// White space as C's `isspace` knows it.
 pub(crate) fn is_space(byte: u8) -> bool {
@@ -54,10 +70,7 @@ pub(crate) fn is_space(byte: u8) -> bool {
 
 /// The text of a table's file.
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>, String> {
-    let fail = |error: std::io::Error| match error.raw_os_error() {
-        Some(_) => format!("open {}: {}", path.display(), reason_of(&error)),
-        None => format!("open {}: {error}", path.display()),
-    };
+    let fail = |error: std::io::Error| format!("{}: {}", path.display(), reason_of(&error));
     let length = std::fs::metadata(path).map_err(fail)?.len();
     if length > TEXT_BYTES_MAX {
         return Err(format!("{}: the file has {length} bytes, {TEXT_BYTES_MAX} at most", path.display()));
@@ -76,34 +89,70 @@ pub fn reason_of(error: &std::io::Error) -> String {
 
 /// `texthash:`: the file itself, in memory.
 #[derive(Debug)]
-pub(crate) struct Texthash(HashMap<Box<str>, Box<str>>);
+pub(crate) struct Texthash {
+    entries: HashMap<Box<str>, Box<str>>,
+    fold: bool,
+}
 
 /// Reads the file. Lines that are no entries are told and left out.
-pub(crate) fn open_texthash(spec: &TableSpec, notes: &Notes) -> Result<Texthash, String> {
-    let text = read(Path::new(&spec.name))?;
+pub(crate) fn open_texthash(
+    spec: &TableSpec,
+    options: &TableOptions,
+    notes: &Notes,
+) -> Result<Texthash, String> {
+    let text = read(Path::new(&spec.name)).map_err(|error| format!("open database {error}"))?;
     let mut entries = HashMap::new();
     for line in LogicalLines::of(&text) {
-        let entry = line.text().and_then(|text| {
-            let (key, value) = key_and_value(text)?;
-            Ok((lower(key).into_owned(), value.to_owned()))
-        });
-        match entry {
-            Ok((key, value)) => {
-                if entries.contains_key(key.as_str()) {
-                    notes.warn(format!("{}: duplicate entry: \"{key}\"", spec.name));
-                    continue;
+        let say = |reason: &str| notes.warn(format!("{}, line {}: {reason}", spec.name, line.first));
+        match entry(&line, options, &say) {
+            Err(reason) => say(&reason),
+            Ok((key, value)) => match entries.entry(key) {
+                Entry::Occupied(there) => say(&format!("duplicate entry: \"{}\"", there.key())),
+                Entry::Vacant(free) => {
+                    free.insert(value);
                 }
-                entries.insert(key.into(), value.into());
-            }
-            Err(reason) => notes.warn(format!("{}, line {}: {reason}", spec.name, line.last)),
+            },
         }
     }
-    Ok(Texthash(entries))
+    Ok(Texthash { entries, fold: options.fold })
+}
+
+fn entry(
+    line: &LogicalLine<'_>,
+    options: &TableOptions,
+    say: &dyn Fn(&str),
+) -> Result<(Box<str>, Box<str>), String> {
+    let text = line.text()?;
+    let (key, value) = key_and_value(text.as_bytes()).map_err(|reason| match reason.as_str() {
+        NO_VALUE => format!("{NO_VALUE} -- ignoring this line"),
+        _ => reason,
+    })?;
+    let text = |bytes| std::str::from_utf8(bytes).expect("white space does not cut a character");
+    let (key, value) = (text(key), text(value));
+    if key.ends_with(':') {
+        say(ALIAS_FILE);
+    }
+    let value = match options.values_are_files {
+        true => {
+            file_values::encoded(value).map_err(|reason| format!("{reason}: skipping this entry"))?.into()
+        }
+        false => value.into(),
+    };
+    // Postfix folds while it looks up, and tells of keys as they were written; nobody can tell the difference.
+    let key = if options.fold { lower(key) } else { key.into() };
+    Ok((key.into(), value))
 }
 
 impl Table for Texthash {
     fn find(&self, key: &str) -> Found {
-        Ok(self.0.get(&*lower(key)).cloned())
+        let key = if self.fold { lower(key) } else { key.into() };
+        Ok(self.entries.get(&*key).cloned())
+    }
+
+    fn list(&self, each: Listing<'_>) -> Result<(), Unlisted> {
+        let mut entries: Vec<_> = self.entries.iter().collect();
+        entries.sort_unstable();
+        entries.into_iter().try_for_each(|(key, value)| each(key, value)).map_err(Unlisted::Stopped)
     }
 }
 
@@ -113,10 +162,11 @@ mod tests {
 
     #[test]
     fn the_key_ends_at_the_first_white_space_outside_quotes() {
-        assert_eq!(key_and_value("a  b c "), Ok(("a", "b c")));
-        assert_eq!(key_and_value("\"a b\"@c\tv"), Ok(("\"a b\"@c", "v")));
-        assert_eq!(key_and_value("a\\ b v"), Ok(("a\\ b", "v")));
-        assert!(key_and_value("\"a b").unwrap_err().contains("unbalanced"));
-        assert!(key_and_value("a").is_err());
+        let split = |line: &'static str| key_and_value(line.as_bytes());
+        assert_eq!(split("a  b c "), Ok((&b"a"[..], &b"b c"[..])));
+        assert_eq!(split("\"a b\"@c\tv"), Ok((&b"\"a b\"@c"[..], &b"v"[..])));
+        assert_eq!(split("a\\ b v"), Ok((&b"a\\ b"[..], &b"v"[..])));
+        assert!(split("\"a b").unwrap_err().contains("unbalanced"));
+        assert!(split("a").is_err());
     }
 }

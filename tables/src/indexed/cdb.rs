@@ -16,14 +16,14 @@ fn hash(key: &[u8], ending: &[u8]) -> u32 {
     key.iter().chain(ending).fold(5381, step)
 }
 
-pub(super) fn write(entries: &Entries, out: &mut impl Write) -> io::Result<()> {
+pub(super) fn write(entries: &Entries, ending: &[u8], out: &mut impl Write) -> io::Result<()> {
     let mut tables: Vec<Vec<(u32, u32)>> = vec![Vec::new(); 256];
     let too_large = || io::Error::from(io::ErrorKind::FileTooLarge);
     let mut offset = HEADER_BYTES;
     for (key, value) in entries.iter() {
-        let hash = hash(key, b"\0");
+        let hash = hash(key, ending);
         tables[(hash & 255) as usize].push((hash, u32::try_from(offset).map_err(|_| too_large())?));
-        offset += 8 + (key.len() + value.len()) as u64 + 2;
+        offset += 8 + (key.len() + value.len() + 2 * ending.len()) as u64;
     }
     let mut table_at = offset;
     for table in &tables {
@@ -32,9 +32,9 @@ pub(super) fn write(entries: &Entries, out: &mut impl Write) -> io::Result<()> {
         table_at += 16 * table.len() as u64;
     }
     for (key, value) in entries.iter() {
-        out.write_all(&(key.len() as u32 + 1).to_le_bytes())?;
-        out.write_all(&(value.len() as u32 + 1).to_le_bytes())?;
-        for part in [key, b"\0", value, b"\0"] {
+        out.write_all(&((key.len() + ending.len()) as u32).to_le_bytes())?;
+        out.write_all(&((value.len() + ending.len()) as u32).to_le_bytes())?;
+        for part in [key, ending, value, ending] {
             out.write_all(part)?;
         }
     }

@@ -4,7 +4,7 @@
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use ringpost_reactor::fs::{lock_exclusive, sync_dir};
@@ -19,6 +19,8 @@ pub enum Ownership {
     Mode(u32),
     /// Mode 0644 less the umask.
     Usual,
+    /// Mode, user and group of the file that is replaced.
+    AsBefore,
 }
 
 /// Keeps other writers of the same file away.
@@ -73,8 +75,17 @@ pub(super) fn replace(
     // One of the same name was left by a process of the same number that died.
     let _ = fs::remove_file(&fresh);
     let file = OpenOptions::new().write(true).create_new(true).mode(0o644).open(&fresh)?;
-    if let Ownership::Mode(mode) = ownership {
-        file.set_permissions(fs::Permissions::from_mode(mode))?;
+    match ownership {
+        Ownership::Usual => {}
+        Ownership::Mode(mode) => file.set_permissions(fs::Permissions::from_mode(mode))?,
+        Ownership::AsBefore => {
+            let before = fs::metadata(path)?;
+            let ours = file.metadata()?;
+            if (before.uid(), before.gid()) != (ours.uid(), ours.gid()) {
+                fchown(&file, Some(before.uid()), Some(before.gid()))?;
+            }
+            file.set_permissions(fs::Permissions::from_mode(before.mode() & 0o7777))?;
+        }
     }
     let mut out = BufWriter::with_capacity(BUFFER_BYTES, file);
     write(&mut out)?;

@@ -83,23 +83,23 @@ struct Tree {
 }
 
 /// How the pages come to lie, found out before anything is written: the meta pages come first in the file.
-pub(super) fn write(entries: &Entries, out: &mut impl Write) -> io::Result<()> {
-    let tree = pages(entries, &mut io::sink())?;
+pub(super) fn write(entries: &Entries, ending: &[u8], out: &mut impl Write) -> io::Result<()> {
+    let tree = pages(entries, ending, &mut io::sink())?;
     for transaction in 0..2 {
         write_meta(&tree, transaction, out)?;
     }
-    pages(entries, out).map(|_| ())
+    pages(entries, ending, out).map(|_| ())
 }
 
-fn pages(entries: &Entries, out: &mut impl Write) -> io::Result<Tree> {
+fn pages(entries: &Entries, ending: &[u8], out: &mut impl Write) -> io::Result<Tree> {
     let mut tree = Tree { entries: entries.len() as u64, root: NO_PAGE, last_page: 1, ..Tree::default() };
     if entries.is_empty() {
         return Ok(tree);
     }
-    let mut level = leaves(entries, &mut tree, out)?;
+    let mut level = leaves(entries, ending, &mut tree, out)?;
     tree.depth = 1;
     while level.len() > 1 {
-        level = branches(&level, &mut tree, out)?;
+        level = branches(&level, ending, &mut tree, out)?;
         tree.depth += 1;
     }
     tree.root = level[0].1;
@@ -113,7 +113,12 @@ impl Tree {
     }
 }
 
-fn leaves<'a>(entries: &'a Entries, tree: &mut Tree, out: &mut impl Write) -> io::Result<Level<'a>> {
+fn leaves<'a>(
+    entries: &'a Entries,
+    ending: &[u8],
+    tree: &mut Tree,
+    out: &mut impl Write,
+) -> io::Result<Level<'a>> {
     let mut level = Level::new();
     let mut draft = PageDraft::new(LEAF);
     // Overflow pages of the draft's nodes: they follow it, so their numbers are known once its own is.
@@ -124,18 +129,19 @@ fn leaves<'a>(entries: &'a Entries, tree: &mut Tree, out: &mut impl Write) -> io
         PageDraft::finish(draft, number, out)?;
         let mut at = number + 1;
         for data in overflow.drain(..) {
-            at += write_overflow(data, at, out)?;
+            at += write_overflow(data, ending, at, out)?;
         }
         io::Result::Ok(())
     };
     for (key, value) in entries.iter() {
-        if key.len() >= KEY_BYTES_MAX {
+        if key.len() + ending.len() > KEY_BYTES_MAX {
             let key = String::from_utf8_lossy(key);
-            let text = format!("MDB_BAD_VALSIZE: a key of more than {} bytes: {key}", KEY_BYTES_MAX - 1);
+            let text =
+                format!("MDB_BAD_VALSIZE: a key of more than {} bytes: {key}", KEY_BYTES_MAX - ending.len());
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
-        let data_bytes = value.len() + 1;
-        let inline_bytes = NODE_HEADER_BYTES as usize + key.len() + 1 + data_bytes;
+        let data_bytes = value.len() + ending.len();
+        let inline_bytes = NODE_HEADER_BYTES as usize + key.len() + ending.len() + data_bytes;
         let is_big = inline_bytes > NODE_BYTES_MAX;
         let node_bytes = if is_big { inline_bytes - data_bytes + 8 } else { inline_bytes };
         if !draft.fits(node_bytes) {
@@ -155,9 +161,9 @@ fn leaves<'a>(entries: &'a Entries, tree: &mut Tree, out: &mut impl Write) -> io
             overflow.push(value);
             let flags = BIG_DATA.to_le_bytes();
             let head = [size[0], size[1], size[2], size[3], flags[0], flags[1]];
-            draft.add(head, &[key, b"\0"], &[&first.to_le_bytes()]);
+            draft.add(head, &[key, ending], &[&first.to_le_bytes()]);
         } else {
-            draft.add([size[0], size[1], size[2], size[3], 0, 0], &[key, b"\0"], &[value, b"\0"]);
+            draft.add([size[0], size[1], size[2], size[3], 0, 0], &[key, ending], &[value, ending]);
         }
     }
     finish(draft, number, &mut overflow, out, tree)?;
@@ -168,21 +174,27 @@ fn overflow_pages(data_bytes: usize) -> u64 {
     (data_bytes as u64 + PAGE_HEADER_BYTES).div_ceil(PAGE_BYTES as u64)
 }
 
-fn write_overflow(value: &[u8], number: u64, out: &mut impl Write) -> io::Result<u64> {
-    let pages = overflow_pages(value.len() + 1);
+fn write_overflow(value: &[u8], ending: &[u8], number: u64, out: &mut impl Write) -> io::Result<u64> {
+    let pages = overflow_pages(value.len() + ending.len());
     let mut header = [0; PAGE_HEADER_BYTES as usize];
     header[..8].copy_from_slice(&number.to_le_bytes());
     header[10..12].copy_from_slice(&OVERFLOW.to_le_bytes());
     header[12..].copy_from_slice(&(pages as u32).to_le_bytes());
     out.write_all(&header)?;
     out.write_all(value)?;
-    let used = PAGE_HEADER_BYTES as usize + value.len();
+    out.write_all(ending)?;
+    let used = PAGE_HEADER_BYTES as usize + value.len() + ending.len();
     let rest = pages as usize * PAGE_BYTES - used;
     io::copy(&mut io::Read::take(io::repeat(0), rest as u64), out)?;
     Ok(pages)
 }
 
-fn branches<'a>(below: &Level<'a>, tree: &mut Tree, out: &mut impl Write) -> io::Result<Level<'a>> {
+fn branches<'a>(
+    below: &Level<'a>,
+    ending: &[u8],
+    tree: &mut Tree,
+    out: &mut impl Write,
+) -> io::Result<Level<'a>> {
     let mut level = Level::new();
     let mut draft = PageDraft::new(BRANCH);
     let finish = |draft: PageDraft, tree: &mut Tree, out: &mut _| {
@@ -191,9 +203,9 @@ fn branches<'a>(below: &Level<'a>, tree: &mut Tree, out: &mut impl Write) -> io:
     };
     for (index, &(key, child)) in below.iter().enumerate() {
         // liblmdb wants two nodes on a branch page: the last one is not left alone, its neighbour comes along.
-        let wanted = NODE_HEADER_BYTES as usize + key.len() + 1;
+        let wanted = NODE_HEADER_BYTES as usize + key.len() + ending.len();
         let leave_for_the_last = index + 2 == below.len() && !draft.is_empty() && {
-            let last = NODE_HEADER_BYTES as usize + below[index + 1].0.len() + 1;
+            let last = NODE_HEADER_BYTES as usize + below[index + 1].0.len() + ending.len();
             !draft.fits(wanted.next_multiple_of(2) + 2 + last)
         };
         if !draft.is_empty() && (leave_for_the_last || !draft.fits(wanted)) {
@@ -206,7 +218,7 @@ fn branches<'a>(below: &Level<'a>, tree: &mut Tree, out: &mut impl Write) -> io:
             level.push((key, tree.next_page()));
             draft.add(head, &[], &[]);
         } else {
-            draft.add(head, &[key, b"\0"], &[]);
+            draft.add(head, &[key, ending], &[]);
         }
     }
     finish(draft, tree, out)?;

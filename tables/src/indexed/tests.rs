@@ -42,7 +42,10 @@ fn entries(pairs: &[(String, String)]) -> Entries {
 }
 
 fn store_in(scratch: &Scratch, form: Form, entries: &mut Entries) {
-    store(form, &scratch.name(), entries, SourceFacts::default(), Ownership::Mode(0o640)).unwrap();
+    for terminated in [false, true] {
+        let how = Storing { source: SourceFacts::default(), ownership: Ownership::Mode(0o640), terminated };
+        store(form, &scratch.name(), entries, &how).unwrap();
+    }
 }
 
 fn opened(scratch: &Scratch, (kind, form): (TableType, Form)) -> Indexed {
