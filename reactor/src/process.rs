@@ -3,7 +3,7 @@
 use std::io;
 use std::os::unix::net::UnixStream;
 
-use nix::unistd::{Gid, Uid, User, setegid, seteuid, setgid, setgroups, setuid};
+use nix::unistd::{Gid, Group, Uid, User, setegid, seteuid, setgid, setgroups, setuid};
 use rustix::process::{Resource, getrlimit, setrlimit};
 
 /// Raises the number of files that may be open to the hard limit: every connection is one.
@@ -71,4 +71,37 @@ pub fn act_as(uid: u32, gid: u32) -> io::Result<()> {
     setegid(Gid::from_raw(gid))?;
     setgroups(&[Gid::from_raw(gid)])?;
     seteuid(Uid::from_raw(uid)).map_err(io::Error::from)
+}
+
+/// The line of a user in the user database, `name:password:uid:gid:gecos:home:shell`. **Blocks** for as long as the name
+/// service takes.
+///
+/// # Errors
+/// The name service cannot be asked.
+pub fn user_entry(name: &str) -> io::Result<Option<String>> {
+    let user = User::from_name(name).map_err(io::Error::from)?;
+    Ok(user.map(|user| {
+        format!(
+            "{}:{}:{}:{}:{}:{}:{}",
+            user.name,
+            user.passwd.to_string_lossy(),
+            user.uid,
+            user.gid,
+            user.gecos.to_string_lossy(),
+            user.dir.display(),
+            user.shell.display()
+        )
+    }))
+}
+
+/// The line of a group, `name:password:gid:member,member`. **Blocks** as [`user_entry`].
+///
+/// # Errors
+/// The name service cannot be asked.
+pub fn group_entry(name: &str) -> io::Result<Option<String>> {
+    let group = Group::from_name(name).map_err(io::Error::from)?;
+    Ok(group.map(|group| {
+        let password = group.passwd.to_string_lossy();
+        format!("{}:{password}:{}:{}", group.name, group.gid, group.mem.join(","))
+    }))
 }

@@ -45,6 +45,7 @@ pub fn serve(config: &Config, origin: &str) -> Result<(), Failure> {
     }
     warn_of_more_shards(&settings);
     let catalogue = Catalogue::open(config.tables(), &TableOptions::of(&config.view()));
+    catalogue.watch().map_err(|error| Failure::os("cannot start the thread that watches tables", error))?;
     let mut engine = Engine::start(settings, &catalogue)?;
     eprintln!("ringpost: ready");
     let signal = engine.obey(signals);

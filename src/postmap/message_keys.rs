@@ -79,6 +79,10 @@ impl Walk {
             return Ok(());
         }
         self.end_headers();
+        if !line.is_empty() {
+            // As if the empty line were there.
+            self.body_line("", each)?;
+        }
         self.body_line(line, each)
     }
 

@@ -9,15 +9,17 @@ use std::sync::{Arc, Mutex};
 
 use ringpost_core::lookup::{TableId, TableSpec};
 
-use crate::notes::Notes;
+use crate::notes::{Note, Notes};
 use crate::open::{self, Opened};
 use crate::options::TableOptions;
 use crate::shelf::Shelf;
+use crate::watch::{self, Watched};
 
 /// The open tables of one configuration.
 #[derive(Debug)]
 pub struct Catalogue {
     entries: Vec<Entry>,
+    options: TableOptions,
     notes: Arc<Notes>,
 }
 
@@ -28,11 +30,12 @@ struct Entry {
     /// Counts what was published; moved after `opened`, see [`Entry::publish`].
     generation: AtomicU64,
     opened: Mutex<Opened>,
+    /// Touched by whoever watches the files only.
+    watched: Mutex<Watched>,
 }
 
 impl Entry {
     /// Gives every shelf this table from its next lookup on.
-    #[cfg_attr(not(test), allow(dead_code))]
     fn publish(&self, opened: Opened) {
         *self.opened.lock().expect("no holder of this lock panics") = opened;
         // Pairs with the acquire in `is_newer`: who sees the number finds the table.
@@ -48,15 +51,51 @@ impl Catalogue {
         let entry = |spec: &TableSpec| Entry {
             spec: spec.clone(),
             generation: AtomicU64::new(0),
+            // Before the table: a change while it is read is noticed, too.
+            watched: Mutex::new(Watched::of(spec, options)),
             opened: Mutex::new(open::open(spec, options, &notes)),
         };
         let entries = specs.iter().map(entry).collect();
-        Arc::new(Catalogue { entries, notes })
+        Arc::new(Catalogue { entries, options: options.clone(), notes })
     }
 
     /// The tables for one shard.
     pub fn shelf(self: &Arc<Self>) -> Shelf {
         Shelf::new(self.clone())
+    }
+
+    /// Has the files of the tables watched for as long as the catalogue lives: a changed one is read and published within
+    /// seconds.
+    ///
+    /// # Errors
+    /// The system has no thread to give.
+    pub fn watch(self: &Arc<Self>) -> std::io::Result<()> {
+        match self.entries.is_empty() {
+            true => Ok(()),
+            false => watch::start(self),
+        }
+    }
+
+    /// Looks at all files once, and reads those that have changed and come to rest. **Blocks.**
+    pub fn look(&self) {
+        for entry in &self.entries {
+            if entry.watched.lock().expect("no holder of this lock panics").has_changed() {
+                let spec = &entry.spec;
+                match open::try_open(spec, &self.options, &self.notes) {
+                    Ok(opened) => {
+                        entry.publish(opened);
+                        let text =
+                            format!("table {spec}(0,lock|fold_fix|utf8_request) has changed -- restarting");
+                        self.notes.add(Note::Info(text));
+                    }
+                    Err(reason) => {
+                        self.notes.warn(format!(
+                            "table {spec} has changed and is unavailable, what it held stays: {reason}"
+                        ));
+                    }
+                }
+            }
+        }
     }
 
     /// What is to be said in the log.
@@ -117,6 +156,53 @@ mod tests {
         for id in [0, 1, 0] {
             assert!(at_once(shelf.lookup(TableId(id), "any")).unwrap().is_err());
         }
-        assert_eq!(catalogue.notes().take().len(), 2);
+        assert_eq!(catalogue.notes().take().len(), 1);
+    }
+
+    #[test]
+    fn a_changed_file_is_read_and_a_broken_one_is_not() {
+        let path = std::env::temp_dir().join(format!("ringpost-catalogue-{}", std::process::id()));
+        let name = path.to_str().unwrap();
+        let catalogue = catalogue(&[&format!("unionmap:{{texthash:{name}, static:x}}")]);
+        let shelf = catalogue.shelf();
+        let find = |key| at_once(shelf.lookup(TableId(0), key)).unwrap();
+        assert!(find("a").is_err());
+        std::fs::write(&path, "a 1\n").unwrap();
+        catalogue.look();
+        assert!(find("a").is_err(), "it is read when it has come to rest");
+        catalogue.look();
+        assert_eq!(find("a").unwrap().as_deref(), Some("1,x"));
+        catalogue.notes().take();
+        std::fs::remove_file(&path).unwrap();
+        for _ in 0..3 {
+            catalogue.look();
+        }
+        assert_eq!(find("a").unwrap().as_deref(), Some("1,x"));
+        assert_eq!(catalogue.notes().take().len(), 1);
+        std::fs::write(&path, "a 2\n").unwrap();
+        catalogue.look();
+        catalogue.look();
+        assert_eq!(find("a").unwrap().as_deref(), Some("2,x"));
+        std::fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
+    fn tables_are_made_of_tables() {
+        let catalogue = catalogue(&[
+            "unionmap:{static:a, inline:{x=z}, static:b}",
+            "pipemap:{inline:{x=y}, inline:{y=z}}",
+            "randmap:{p, q}",
+            "unionmap:{unix:passwd.byname, static:a}",
+            "internal:x",
+        ]);
+        let shelf = catalogue.shelf();
+        let find = |id, key| at_once(shelf.lookup(TableId(id), key)).map(Result::unwrap);
+        assert_eq!(find(0, "x").unwrap().as_deref(), Some("a,z,b"));
+        assert_eq!(find(0, "q").unwrap().as_deref(), Some("a,b"));
+        assert_eq!(find(1, "x").unwrap().as_deref(), Some("z"));
+        assert_eq!(find(1, "y"), Some(None));
+        assert!(matches!(find(2, "k").unwrap().as_deref(), Some("p" | "q")));
+        assert_eq!(find(3, "root"), None, "the name service is asked by a thread");
+        assert_eq!(find(4, "k"), Some(None));
     }
 }

@@ -23,7 +23,6 @@ mod rights;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use ringpost_core::lookup::{Found, TableSpec, TableType};
 use ringpost_reactor::MappedFile;
@@ -294,16 +293,6 @@ impl Table for Indexed {
             EachError::Stopped(error) => Unlisted::Stopped(error),
         })
     }
-}
-
-/// Opens for the table of kinds.
-pub(crate) fn open_shared(
-    spec: &TableSpec,
-    form: Form,
-    options: &TableOptions,
-    notes: &Notes,
-) -> Result<Arc<dyn Table>, String> {
-    open(spec, form, options, notes).map(|table| Arc::new(table) as _)
 }
 
 /// Bytes at an offset, checked.

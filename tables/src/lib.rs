@@ -19,6 +19,8 @@
 //! own, which takes a newer table when the catalogue's generation has moved.
 
 pub mod catalogue;
+mod cidr;
+mod compound;
 pub mod desk;
 pub mod file_values;
 mod fold;
@@ -27,10 +29,13 @@ mod inline;
 mod notes;
 pub mod open;
 mod options;
+mod pattern;
 pub mod remote;
 mod shelf;
+mod system;
 mod table;
 pub mod text;
+mod watch;
 
 pub use catalogue::Catalogue;
 pub use fold::lower;

@@ -3,7 +3,6 @@
 mod lines;
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::path::Path;
 
 use ringpost_core::lookup::{Found, TableSpec};
@@ -101,17 +100,19 @@ pub(crate) fn open_texthash(
     notes: &Notes,
 ) -> Result<Texthash, String> {
     let text = read(Path::new(&spec.name)).map_err(|error| format!("open database {error}"))?;
-    let mut entries = HashMap::new();
+    let mut entries: HashMap<Box<str>, Box<str>> = HashMap::new();
     for line in LogicalLines::of(&text) {
         let say = |reason: &str| notes.warn(format!("{}, line {}: {reason}", spec.name, line.first));
         match entry(&line, options, &say) {
             Err(reason) => say(&reason),
-            Ok((key, value)) => match entries.entry(key) {
-                Entry::Occupied(there) => say(&format!("duplicate entry: \"{}\"", there.key())),
-                Entry::Vacant(free) => {
-                    free.insert(value);
+            Ok((key, value)) => {
+                let folded = if options.fold { lower(&key) } else { (*key).into() };
+                if entries.contains_key(&*folded) {
+                    say(&format!("duplicate entry: \"{key}\""));
+                } else {
+                    entries.insert(folded.into(), value);
                 }
-            },
+            }
         }
     }
     Ok(Texthash { entries, fold: options.fold })
@@ -138,8 +139,6 @@ fn entry(
         }
         false => value.into(),
     };
-    // Postfix folds while it looks up, and tells of keys as they were written; nobody can tell the difference.
-    let key = if options.fold { lower(key) } else { key.into() };
     Ok((key.into(), value))
 }
 

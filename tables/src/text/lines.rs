@@ -93,7 +93,8 @@ impl LogicalLine<'_> {
     /// It is not UTF-8, as Postfix says it.
     pub fn text(&self) -> Result<&str, String> {
         std::str::from_utf8(&self.bytes).map_err(|_| {
-            format!("non-UTF-8 input \"{}\" -- ignoring this line", String::from_utf8_lossy(&self.bytes))
+            let text = String::from_utf8_lossy(&self.bytes).replace(char::REPLACEMENT_CHARACTER, "?");
+            format!("non-UTF-8 input \"{text}\" -- ignoring this line")
         })
     }
 }
