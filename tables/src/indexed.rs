@@ -142,7 +142,7 @@ impl Reader {
     }
 
     /// Every entry in the file's order.
-    fn each(&self, each: &mut dyn FnMut(&[u8], &[u8]) -> io::Result<()>) -> Result<(), EachError> {
+    fn each(&self, each: EachEntry<'_>) -> Result<(), EachError> {
         match self {
             Reader::Own(reader) => reader.each(each),
             Reader::Cdb(reader) => reader.each(each),
@@ -154,6 +154,9 @@ impl Reader {
         }
     }
 }
+
+/// What is called with every entry of a file.
+type EachEntry<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> io::Result<()>;
 
 /// Why a walk through a file ended early.
 #[derive(Debug)]

@@ -7,7 +7,7 @@ use std::io::{self, Write};
 
 use ringpost_reactor::MappedFile;
 
-use super::{Damaged, EachError, Entries, slice, u32_at};
+use super::{Damaged, EachEntry, EachError, Entries, slice, u32_at};
 
 const HEADER_BYTES: u64 = 2048;
 
@@ -114,7 +114,7 @@ impl Reader {
         Ok(None)
     }
 
-    pub(super) fn each(&self, each: &mut dyn FnMut(&[u8], &[u8]) -> io::Result<()>) -> Result<(), EachError> {
+    pub(super) fn each(&self, each: EachEntry<'_>) -> Result<(), EachError> {
         let (mut at, end) = (HEADER_BYTES, self.records_end()?);
         while at < end {
             let (key, value) = self.record(at)?;

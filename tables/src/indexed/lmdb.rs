@@ -17,7 +17,7 @@ use std::io;
 
 use ringpost_reactor::MappedFile;
 
-use super::{Damaged, EachError, slice, u16_at, u32_at, u64_at};
+use super::{Damaged, EachEntry, EachError, slice, u16_at, u32_at, u64_at};
 
 pub(super) const MAGIC: u32 = 0xBEEF_C0DE;
 pub(super) const VERSION: u32 = 1;
@@ -164,19 +164,14 @@ impl Reader {
         Ok(data.strip_suffix(b"\0").unwrap_or(data).into())
     }
 
-    pub(super) fn each(&self, each: &mut dyn FnMut(&[u8], &[u8]) -> io::Result<()>) -> Result<(), EachError> {
+    pub(super) fn each(&self, each: EachEntry<'_>) -> Result<(), EachError> {
         match self.meta()?.root {
             NO_PAGE => Ok(()),
             root => self.each_below(root, DEPTH_MAX, each),
         }
     }
 
-    fn each_below(
-        &self,
-        number: u64,
-        depth_left: usize,
-        each: &mut dyn FnMut(&[u8], &[u8]) -> io::Result<()>,
-    ) -> Result<(), EachError> {
+    fn each_below(&self, number: u64, depth_left: usize, each: EachEntry<'_>) -> Result<(), EachError> {
         let Some(depth_left) = depth_left.checked_sub(1) else {
             return Err(Damaged("its tree is too deep").into());
         };

@@ -26,7 +26,7 @@ use std::time::UNIX_EPOCH;
 use ringpost_reactor::MappedFile;
 use twox_hash::XxHash3_64;
 
-use super::{Damaged, EachError, Entries, slice, u32_at, u64_at};
+use super::{Damaged, EachEntry, EachError, Entries, slice, u32_at, u64_at};
 
 const MAGIC: &[u8; 8] = b"RINGDB\r\n";
 const VERSION: u32 = 1;
@@ -126,6 +126,14 @@ pub(super) fn write(
     table.iter().try_for_each(|slot| out.write_all(&slot.to_le_bytes()))
 }
 
+/// An entry as it lies in the file, its sum not checked.
+struct Parts<'a> {
+    /// Both lengths.
+    head: [u8; 8],
+    key: &'a [u8],
+    value: &'a [u8],
+}
+
 /// An open file.
 #[derive(Debug)]
 pub(super) struct Reader {
@@ -187,7 +195,7 @@ impl Reader {
     /// The entry at `offset`: whether it has this key, and then its value. Checked on a copy of what is compared, since
     /// the file may change.
     fn entry(&self, offset: u64, key: Option<&[u8]>) -> Result<(bool, Box<[u8]>), Damaged> {
-        let (head, stored_key, value) = self.parts(offset)?;
+        let Parts { head, key: stored_key, value } = self.parts(offset)?;
         if key.is_some_and(|key| key != stored_key) {
             return Ok((false, Box::default()));
         }
@@ -199,19 +207,19 @@ impl Reader {
         }
     }
 
-    fn parts(&self, offset: u64) -> Result<([u8; 8], &[u8], &[u8]), Damaged> {
+    fn parts(&self, offset: u64) -> Result<Parts<'_>, Damaged> {
         let data = slice(self.file.bytes(), 0, self.index)?;
         let head: [u8; 8] = slice(data, offset + 4, 8)?.try_into().expect("the length was asked for");
         let (key_bytes, value_bytes) = (u64::from(u32_at(&head, 0)?), u64::from(u32_at(&head, 4)?));
         let key = slice(data, offset + ENTRY_HEADER_BYTES, key_bytes)?;
         let value = slice(data, offset + ENTRY_HEADER_BYTES + key_bytes, value_bytes)?;
-        Ok((head, key, value))
+        Ok(Parts { head, key, value })
     }
 
-    pub(super) fn each(&self, each: &mut dyn FnMut(&[u8], &[u8]) -> io::Result<()>) -> Result<(), EachError> {
+    pub(super) fn each(&self, each: EachEntry<'_>) -> Result<(), EachError> {
         let mut offset = HEADER_BYTES;
         for _ in 0..self.entries {
-            let (head, key, value) = self.parts(offset)?;
+            let Parts { head, key, value } = self.parts(offset)?;
             let (key, value) = (key.to_vec(), value.to_vec());
             if entry_sum(&head, &key, &value) != u32_at(self.file.bytes(), offset)? {
                 return Err(Damaged("an entry's sum is wrong").into());
