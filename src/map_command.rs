@@ -24,6 +24,13 @@ use crate::queue_command::{FATAL, Options, say};
 /// A source that is not read from a file (standard input) is bounded by this.
 const INPUT_BYTES_MAX: u64 = 8 << 30;
 
+/// Key and value of a logical line, or why it has none; what else is to be said of the line is put into the second
+/// argument.
+pub type Split = fn(&[u8], &mut Vec<&'static str>) -> Result<Entry, String>;
+
+/// Key and value.
+pub type Entry = (Vec<u8>, Vec<u8>);
+
 /// What one of the two commands has of its own.
 pub struct MapCommand {
     /// Its name, before what it says.
@@ -32,8 +39,8 @@ pub struct MapCommand {
     pub usage: &'static str,
     /// Letters without a value.
     pub plain: &'static str,
-    /// Key and value of a logical line; what is said of the line is put into the last argument.
-    pub split: fn(&[u8], &mut Vec<&'static str>) -> Result<(Vec<u8>, Vec<u8>), String>,
+    /// How a line is read.
+    pub split: Split,
     /// Between key and value in a listing.
     pub separator: &'static str,
     /// Built tables say that they are whole and when they were made (what sendmail and NIS look for).
@@ -232,7 +239,7 @@ impl Call<'_> {
                     Ok(None) => {}
                     Ok(Some(value)) => {
                         any = true;
-                        write!(out, "{key}\t")?;
+                        write!(out, "{key}{}", self.command.separator)?;
                         out.write_all(&value)?;
                         writeln!(out)?;
                         break;

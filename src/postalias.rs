@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use ringpost_shards::failure::Failure;
 
-use crate::map_command::{MapCommand, input_lines};
+use crate::map_command::{Entry, MapCommand, input_lines};
 
 /// How it is called.
 pub const USAGE: &str = "postalias [-Nfinoprsuvw] [-c config_dir] [-d key] [-q key] [map_type:]file...";
@@ -170,7 +170,7 @@ fn enclose(text: &mut Vec<u8>, open: u8, bytes: &[u8], close: u8, escaped: &[u8]
     text.push(close);
 }
 
-fn split(line: &[u8], _remarks: &mut Vec<&'static str>) -> Result<(Vec<u8>, Vec<u8>), String> {
+fn split(line: &[u8], _remarks: &mut Vec<&'static str>) -> Result<Entry, String> {
     let tokens = tokens(line);
     let no_pair = || "need name:value pair".to_owned();
     let colon = tokens.iter().position(|token| token.is(b':')).ok_or_else(no_pair)?;

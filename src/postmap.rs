@@ -7,7 +7,7 @@ use std::ffi::OsString;
 use ringpost_shards::failure::Failure;
 use ringpost_tables::text::{ALIAS_FILE, key_and_value};
 
-use crate::map_command::{MapCommand, input_lines};
+use crate::map_command::{Entry, MapCommand, input_lines};
 use crate::queue_command::{FATAL, say};
 
 /// How it is called.
@@ -22,7 +22,7 @@ const COMMAND: MapCommand = MapCommand {
     is_signed: false,
 };
 
-fn split(line: &[u8], remarks: &mut Vec<&'static str>) -> Result<(Vec<u8>, Vec<u8>), String> {
+fn split(line: &[u8], remarks: &mut Vec<&'static str>) -> Result<Entry, String> {
     let (key, value) = key_and_value(line)?;
     if key.ends_with(b":") {
         remarks.push(ALIAS_FILE);

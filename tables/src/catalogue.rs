@@ -187,6 +187,16 @@ mod tests {
     }
 
     #[test]
+    fn an_empty_value_is_told_once() {
+        let catalogue = catalogue(&["inline:{x=}"]);
+        let shelf = catalogue.shelf();
+        for _ in 0..3 {
+            assert_eq!(at_once(shelf.lookup(TableId(0), "x")).unwrap().unwrap().as_deref(), Some(""));
+        }
+        assert_eq!(catalogue.notes().take().len(), 2);
+    }
+
+    #[test]
     fn tables_are_made_of_tables() {
         let catalogue = catalogue(&[
             "unionmap:{static:a, inline:{x=z}, static:b}",

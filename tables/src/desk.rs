@@ -3,7 +3,7 @@
 //! Receives: keys from tasks of any shard. Sends: answers, which wake the task from the helper's thread.
 //! Owns:     the helper threads of one table, each with one [`Backend`](crate::remote::Backend).
 //! Limits:   [`WAITING_MAX`] lookups wait; threads are [`Connector::connections_max`], started when there is work, ended
-//!           after [`IDLE`].
+//!           after a minute without.
 //! On failure: a lookup that finds the queue full, or waited longer than [`WAIT_MAX`] for a thread, is trouble.
 
 use std::collections::VecDeque;

@@ -23,6 +23,8 @@ pub struct Shelf {
 struct Slot {
     generation: u64,
     opened: Rc<Opened>,
+    /// An empty value of this content was told.
+    told_empty: bool,
 }
 
 impl Shelf {
@@ -30,7 +32,7 @@ impl Shelf {
         let slot = |index| {
             // The number first: a table that is published between the two is then fetched once more.
             let generation = catalogue.is_newer(index, u64::MAX).unwrap_or(u64::MAX);
-            RefCell::new(Slot { generation, opened: Rc::new(catalogue.opened(index)) })
+            RefCell::new(Slot { generation, opened: Rc::new(catalogue.opened(index)), told_empty: false })
         };
         let slots = (0..catalogue.len()).map(slot).collect();
         Shelf { catalogue, slots }
@@ -44,7 +46,7 @@ impl Shelf {
     fn renew(&self, index: usize) {
         let mut slot = self.slots[index].borrow_mut();
         if let Some(generation) = self.catalogue.is_newer(index, slot.generation) {
-            *slot = Slot { generation, opened: Rc::new(self.catalogue.opened(index)) };
+            *slot = Slot { generation, opened: Rc::new(self.catalogue.opened(index)), told_empty: false };
         }
     }
 
@@ -68,11 +70,31 @@ impl Shelf {
     }
 }
 
+impl Shelf {
+    /// Warns of a value that is empty, once for each content of a table: most often the administrator meant "not found".
+    fn tell_empty(&self, table: TableId, key: &str) {
+        let index = table.0 as usize;
+        let told = self
+            .slots
+            .get(index)
+            .is_none_or(|slot| std::mem::replace(&mut slot.borrow_mut().told_empty, true));
+        if let Some(spec) = self.catalogue.spec(table).filter(|_| !told) {
+            let notes = self.catalogue.notes();
+            notes.warn(format!("{spec} lookup of \"{key}\" returns an empty string result"));
+            notes.warn(format!("{spec} should return NO RESULT in case of NOT FOUND"));
+        }
+    }
+}
+
 impl Tables for Shelf {
     async fn lookup(&self, table: TableId, key: &str) -> Found {
-        match self.find(table, key) {
+        let found = match self.find(table, key) {
             Ok(found) => found,
             Err(opened) => opened.ask(key).await,
+        };
+        if matches!(&found, Ok(Some(value)) if value.is_empty()) {
+            self.tell_empty(table, key);
         }
+        found
     }
 }

@@ -13,8 +13,6 @@
 //! Each lookup takes the newer meta page as it is then, so what liblmdb writes into the same file is seen; pages of that
 //! state are not written again before two more transactions, and what is read is checked anyway.
 
-use std::io;
-
 use ringpost_reactor::MappedFile;
 
 use super::{Damaged, EachEntry, EachError, slice, u16_at, u32_at, u64_at};

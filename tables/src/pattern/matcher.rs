@@ -7,6 +7,8 @@ use regex::bytes as automaton;
 const STEPS_MAX: usize = 1_000_000;
 /// Memory of one match of such an expression, KiB.
 const HEAP_KIB_MAX: usize = 20_000;
+/// In longer keys the first match is taken for the longest, too: every length up to here may have to be tried.
+const LONGEST_BYTES_MAX: usize = 1024;
 /// Stack of a match of a compiled expression.
 const JIT_STACK_BYTES_MAX: usize = 1 << 20;
 /// Memory of one expression's program.
@@ -21,16 +23,23 @@ pub(super) struct Matcher {
 
 #[derive(Debug)]
 enum Engine {
-    Automaton(automaton::Regex),
+    Automaton {
+        engine: automaton::Regex,
+        /// The same, for all of a text: finds the groups of the longest match.
+        whole: Option<automaton::Regex>,
+    },
     BackTracking(pcre::Regex),
 }
 
 impl Matcher {
-    /// An expression in the words of the `regex` crate.
-    pub(super) fn automaton(text: String) -> Result<Matcher, String> {
-        let engine = automaton::RegexBuilder::new(&text).size_limit(PROGRAM_BYTES_MAX).build();
-        let engine = engine.map_err(|error| error.to_string().replace('\n', " "))?;
-        Ok(Matcher { engine: Engine::Automaton(engine), portable: Some(text) })
+    /// An expression in the words of the `regex` crate; with `longest` its groups are those of the longest match.
+    pub(super) fn automaton(text: String, longest: bool) -> Result<Matcher, String> {
+        let build = |text: &str| {
+            let engine = automaton::RegexBuilder::new(text).size_limit(PROGRAM_BYTES_MAX).build();
+            engine.map_err(|error| error.to_string().replace('\n', " "))
+        };
+        let whole = longest.then(|| build(&format!("\\A(?:{text})\\z"))).transpose()?;
+        Ok(Matcher { engine: Engine::Automaton { engine: build(&text)?, whole }, portable: Some(text) })
     }
 
     /// An expression in the words of PCRE2; `portable` is the same for the `regex` crate, if it can say it.
@@ -66,7 +75,7 @@ impl Matcher {
     /// How many groups it has.
     pub(super) fn group_count(&self) -> usize {
         match &self.engine {
-            Engine::Automaton(engine) => engine.captures_len() - 1,
+            Engine::Automaton { engine, .. } => engine.captures_len() - 1,
             Engine::BackTracking(engine) => engine.captures_len() - 1,
         }
     }
@@ -77,7 +86,7 @@ impl Matcher {
     /// The bound was reached; in words.
     pub(super) fn is_match(&self, key: &str) -> Result<bool, String> {
         match &self.engine {
-            Engine::Automaton(engine) => Ok(engine.is_match(key.as_bytes())),
+            Engine::Automaton { engine, .. } => Ok(engine.is_match(key.as_bytes())),
             Engine::BackTracking(engine) => engine.is_match(key.as_bytes()).map_err(reason),
         }
     }
@@ -88,9 +97,14 @@ impl Matcher {
     /// As [`Matcher::is_match`].
     pub(super) fn groups(&self, key: &str) -> Result<Vec<Option<(usize, usize)>>, String> {
         Ok(match &self.engine {
-            Engine::Automaton(engine) => {
+            Engine::Automaton { engine, whole } => {
                 let mut places = engine.capture_locations();
-                engine.captures_read(&mut places, key.as_bytes());
+                let found = engine.captures_read(&mut places, key.as_bytes());
+                if let (Some(found), Some(whole)) = (found, whole)
+                    && let Some(groups) = longer(whole, key, found.start(), found.end())
+                {
+                    return Ok(groups);
+                }
                 (0..places.len()).map(|index| places.get(index)).collect()
             }
             Engine::BackTracking(engine) => match engine.captures(key.as_bytes()).map_err(reason)? {
@@ -101,6 +115,27 @@ impl Matcher {
             },
         })
     }
+}
+
+/// The groups of the longest match from `start` that ends after `end`, if there is one.
+fn longer(
+    whole: &automaton::Regex,
+    key: &str,
+    start: usize,
+    end: usize,
+) -> Option<Vec<Option<(usize, usize)>>> {
+    if key.len() > LONGEST_BYTES_MAX {
+        return None;
+    }
+    let mut places = whole.capture_locations();
+    let text = &key.as_bytes()[start..];
+    let length = (end - start + 1..=text.len())
+        .rev()
+        .find(|&length| whole.captures_read(&mut places, &text[..length]).is_some());
+    length.map(|_| {
+        let shifted = |(from, to): (usize, usize)| (from + start, to + start);
+        (0..places.len()).map(|index| places.get(index).map(shifted)).collect()
+    })
 }
 
 fn reason(error: pcre2::Error) -> String {

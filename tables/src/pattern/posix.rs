@@ -1,8 +1,9 @@
 //! POSIX expressions with GNU's additions, as glibc reads them, in words that both engines understand.
 //!
-//! Whether an expression matches does not depend on the engine. Which part of the key a group takes may: POSIX wants the
-//! longest match of the leftmost group, the engines take the first alternative that leads to a match. They differ for
-//! expressions like `(a|ab)(.*)` only.
+//! Whether an expression matches does not depend on the engine. Which part of the key a group takes does: POSIX wants the
+//! longest of the leftmost matches, the `regex` crate takes the first that it comes to (`(a?)(ab)?` on `ab`). So the
+//! expression is kept a second time, to be tried on longer parts of the key; glibc, too, then takes the first way of
+//! its alternatives.
 
 use super::class::{self, ByteSet};
 use super::matcher::{BackTrackingFlags, Matcher};
@@ -25,8 +26,14 @@ pub(super) fn matcher(pattern: &str, flags: &str) -> Result<Matcher, String> {
         };
         *flag = !*flag;
     }
-    let mut translation =
-        Translation { rest: pattern.as_bytes(), extended, lines, groups: 0, needs_back_tracking: false };
+    let mut translation = Translation {
+        rest: pattern.as_bytes(),
+        extended,
+        lines,
+        groups: 0,
+        needs_back_tracking: false,
+        looks_around: false,
+    };
     let text = translation.alternatives(0)?;
     if !translation.rest.is_empty() {
         return Err("Unmatched ) or \\)".to_owned());
@@ -36,7 +43,10 @@ pub(super) fn matcher(pattern: &str, flags: &str) -> Result<Matcher, String> {
         return Matcher::back_tracking(&text, flags, None);
     }
     let case = if caseless { "i" } else { "" };
-    Matcher::automaton(format!("(?{case}s-u:{text})"))
+    let text = format!("(?{case}s-u:{text})");
+    // Where the key ends matters to these: a part of the key is not a key to them.
+    let longest = !translation.looks_around && translation.groups > 0;
+    Matcher::automaton(text, longest)
 }
 
 struct Translation<'a> {
@@ -46,6 +56,8 @@ struct Translation<'a> {
     lines: bool,
     groups: usize,
     needs_back_tracking: bool,
+    /// It asks what stands before or after.
+    looks_around: bool,
 }
 
 enum Token {
@@ -131,6 +143,8 @@ impl Translation<'_> {
                 return Ok(text);
             }
             self.rest = &self.rest[length..];
+            self.looks_around |= matches!(token, Token::End | Token::Special(b'b' | b'B' | b'\''))
+                || (matches!(token, Token::Start) && (self.lines || !text.is_empty() || depth > 0));
             let atom = match token {
                 Token::Byte(byte) => class::literal(byte),
                 Token::Any if self.lines => "[^\\x0a]".to_owned(),

@@ -68,6 +68,19 @@ fn posix_expressions_mean_what_glibc_makes_of_them() {
 }
 
 #[test]
+fn groups_are_those_of_the_longest_match() {
+    for (pattern, key, expected) in [
+        ("(a?)(ab)?()", "ab", "|ab|"),
+        ("(x*)(xy)?(z*)", "xxyz", "x|xy|z"),
+        ("(a|ab)(c|bcd)(d*)", "abcd", "a|bcd|"),
+        ("(b|bb)(c|bcd)?(d*)$", "bbcd", "b|bcd|"),
+        ("(a*)(a|aa)(a*)", "aaaa", "aaa|a|"),
+    ] {
+        check(Dialect::Posix, &format!("/{pattern}/ $1|$2|$3\n"), &[(key, Some(expected))]);
+    }
+}
+
+#[test]
 fn perl_expressions_have_all_of_pcre() {
     check(
         Dialect::Perl,
