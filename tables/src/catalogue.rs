@@ -70,9 +70,11 @@ impl Catalogue {
     /// # Errors
     /// The system has no thread to give.
     pub fn watch(self: &Arc<Self>) -> std::io::Result<()> {
-        match self.entries.is_empty() {
-            true => Ok(()),
-            false => watch::start(self),
+        let has_files =
+            |entry: &Entry| !entry.watched.lock().expect("no holder of this lock panics").is_empty();
+        match self.entries.iter().any(has_files) {
+            true => watch::start(self),
+            false => Ok(()),
         }
     }
 

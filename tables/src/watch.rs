@@ -45,6 +45,11 @@ impl Watched {
         Watched { paths, read: facts.clone(), seen: facts }
     }
 
+    /// Whether there is nothing to look at.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.paths.is_empty()
+    }
+
     /// Looks at the files: whether they have changed since they were read, and have come to rest.
     pub(crate) fn has_changed(&mut self) -> bool {
         let now: Vec<Facts> = self.paths.iter().map(|path| facts(path)).collect();
