@@ -146,7 +146,7 @@ impl<T: Tables> Explanation<'_, T> {
         self.fact("destination", format_args!("{ours}"));
         if let Some(client) = self.client {
             let mynetworks = self.view.networks(names::MYNETWORKS);
-            let member = wait_for(mynetworks.matches(&self.tables, client));
+            let member = wait_for(mynetworks.matches_host(&self.tables, None, client));
             let place = match member {
                 Ok(true) => "in mynetworks: permit_mynetworks lets it relay",
                 Ok(false) => "not in mynetworks",

@@ -2,7 +2,8 @@
 //!
 //! Patterns are tried in the order given and the first that matches decides: `192.0.2.0/24`, `[2001:db8::]/32`,
 //! a single address in either form, and `!pattern` for "no". Files of patterns are included by the caller's loader. A
-//! lookup table (`type:name`) matches the addresses that are keys of it.
+//! lookup table (`type:name`) matches the addresses that are keys of it, and the verified names of clients with their
+//! parent domains; a host name or `.domain` matches such a name. Those need [`NetworkList::matches_host`].
 //!
 //! Membership is a handful of integer comparisons per pattern, no allocation and no hashing: lists are short, and one
 //! whose first patterns are the usual clients costs a few nanoseconds.
@@ -19,7 +20,17 @@ pub struct NetworkList {
     v6: Vec<Pattern<u128>>,
     /// Tables in order, with their ranks among the patterns.
     tables: Vec<ListTable>,
+    /// Names in order.
+    names: Vec<NamePattern>,
+    parent_matches_subdomains: bool,
     elements: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct NamePattern {
+    name: Box<str>,
+    rank: u32,
+    member: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +57,7 @@ impl NetworkList {
         })
     }
 
-    /// Reads a list that may name tables; then [`NetworkList::matches`] is the one to ask.
+    /// Reads a list that may name tables and hosts; then [`NetworkList::matches_host`] is the one to ask.
     ///
     /// # Errors
     /// What is wrong with which element, in one sentence.
@@ -60,12 +71,27 @@ impl NetworkList {
         Ok(list)
     }
 
-    /// Whether `address` belongs, tables asked too, in the order of the list.
+    /// Whether a bare domain stands for its sub-domains (`parent_domain_matches_subdomains`).
+    #[must_use]
+    pub fn with_parents(mut self, parent_matches_subdomains: bool) -> Self {
+        self.parent_matches_subdomains = parent_matches_subdomains;
+        self
+    }
+
+    /// Whether a host belongs by its verified name or its address, tables asked too, in the order of the list.
     ///
     /// # Errors
     /// A table could not be asked before an element matched.
-    pub async fn matches(&self, tables: &impl Tables, address: IpAddr) -> Result<bool, LookupTrouble> {
-        let plain = self.rank(address);
+    pub async fn matches_host(
+        &self,
+        tables: &impl Tables,
+        name: Option<&str>,
+        address: IpAddr,
+    ) -> Result<bool, LookupTrouble> {
+        let by_name =
+            name.and_then(|name| self.names.iter().find(|pattern| self.covers(&pattern.name, name)));
+        let by_name = by_name.map(|pattern| (pattern.rank, pattern.member));
+        let plain = [self.rank(address), by_name].into_iter().flatten().min_by_key(|(rank, _)| *rank);
         if self.tables.is_empty() {
             return Ok(plain.is_some_and(|(_, member)| member));
         }
@@ -74,11 +100,50 @@ impl NetworkList {
             if plain.is_some_and(|(rank, _)| rank < table.rank) {
                 break;
             }
-            if tables.lookup(table.id, &key).await?.is_some() {
+            let named = match name {
+                Some(name) => self.table_has(tables, table, name).await?,
+                None => false,
+            };
+            if named || tables.lookup(table.id, &key).await?.is_some() {
                 return Ok(table.member);
             }
         }
         Ok(plain.is_some_and(|(_, member)| member))
+    }
+
+    fn covers(&self, pattern: &str, name: &str) -> bool {
+        let ends = |suffix: &str| {
+            let at = name.len().checked_sub(suffix.len());
+            at.and_then(|at| name.get(at..)).is_some_and(|end| end.eq_ignore_ascii_case(suffix))
+        };
+        if pattern.starts_with('.') {
+            return ends(pattern) && name.len() > pattern.len();
+        }
+        let longer = name.len() > pattern.len() && name.as_bytes()[name.len() - pattern.len() - 1] == b'.';
+        ends(pattern) && (name.len() == pattern.len() || (self.parent_matches_subdomains && longer))
+    }
+
+    async fn table_has(
+        &self,
+        tables: &impl Tables,
+        table: &ListTable,
+        name: &str,
+    ) -> Result<bool, LookupTrouble> {
+        let mut key = name;
+        loop {
+            if tables.lookup(table.id, key).await?.is_some() {
+                return Ok(true);
+            }
+            match key.get(1..).and_then(|rest| rest.find('.')).filter(|_| !table.is_pattern) {
+                Some(dot) => key = &key[dot + 1 + usize::from(self.parent_matches_subdomains)..],
+                None => return Ok(false),
+            }
+        }
+    }
+
+    /// Whether it can be asked by [`NetworkList::contains`]: it names neither tables nor hosts.
+    pub fn is_plain(&self) -> bool {
+        self.tables.is_empty() && self.names.is_empty()
     }
 
     /// Whether it names tables.
@@ -89,10 +154,10 @@ impl NetworkList {
     /// Whether `address` belongs. An IPv4 address in IPv6 clothes (`::ffff:192.0.2.1`) is its IPv4 self.
     ///
     /// # Panics
-    /// When the list has tables: those are asked by [`NetworkList::matches`].
+    /// When the list has tables: those are asked by [`NetworkList::matches_host`].
     #[inline]
     pub fn contains(&self, address: IpAddr) -> bool {
-        assert!(self.tables.is_empty(), "a list with tables is asked by matches()");
+        assert!(self.tables.is_empty(), "a list with tables is asked by matches_host()");
         self.rank(address).is_some_and(|(_, member)| member)
     }
 
@@ -115,7 +180,7 @@ impl NetworkList {
 
     /// Whether nothing can match.
     pub fn is_empty(&self) -> bool {
-        self.v4.is_empty() && self.v6.is_empty() && self.tables.is_empty()
+        self.v4.is_empty() && self.v6.is_empty() && self.tables.is_empty() && self.names.is_empty()
     }
 
     fn add(
@@ -149,7 +214,18 @@ impl NetworkList {
                 self.tables.push(ListTable { id: ids(spec)?, is_pattern, rank, member });
                 continue;
             }
-            let (address, prefix) = parse_network(pattern)?;
+            let (address, prefix) = match parse_network(pattern) {
+                Ok(network) => network,
+                Err(reason) => {
+                    let name = pattern.strip_prefix('.').unwrap_or(pattern);
+                    let plain = name.bytes().any(|byte| byte.is_ascii_alphabetic()) && !name.contains(':');
+                    if !plain || !crate::access::is_hostname(name) {
+                        return Err(reason);
+                    }
+                    self.names.push(NamePattern { name: pattern.into(), rank, member });
+                    continue;
+                }
+            };
             match address {
                 IpAddr::V4(address) => {
                     let mask = u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0);
@@ -174,7 +250,7 @@ impl NetworkList {
                     self.v6.push(Pattern { network, mask, rank, member });
                 }
             }
-            if self.v4.len() + self.v6.len() > PATTERNS_MAX {
+            if self.v4.len() + self.v6.len() + self.names.len() > PATTERNS_MAX {
                 return Err(format!("more than {PATTERNS_MAX} patterns in one list"));
             }
         }
@@ -293,7 +369,7 @@ mod tests {
         for text in [
             "10.0.0.1/8",
             "10.0.0.0/33",
-            "example.com",
+            "example..com",
             "[::1",
             "hash:/etc/nets",
             "1.2.3",
@@ -304,6 +380,38 @@ mod tests {
         }
         let error = NetworkList::parse("10.0.0.1/8", &no_files).unwrap_err();
         assert!(error.contains("perhaps 10.0.0.0/8"), "{error}");
+    }
+
+    #[test]
+    fn hosts_match_by_name_and_tables_by_both() {
+        use crate::lookup::{MemoryTables, TableId, at_once};
+        let mut tables = MemoryTables::default();
+        tables.put(TableId(0), "192.0.2.9", "x");
+        tables.put(TableId(0), ".dyn.example", "x");
+        let parse = |text, parents| {
+            let ids = |_| Ok(TableId(0));
+            NetworkList::parse_with_tables(text, &no_files, &ids).unwrap().with_parents(parents)
+        };
+        let matches = |list: &NetworkList, name, address: &str| {
+            at_once(list.matches_host(&tables, name, address.parse().unwrap())).unwrap().unwrap()
+        };
+        let list = parse("!bad.example.com example.com .example.net hash:/nets 10.0.0.0/8", true);
+        assert!(!list.is_plain());
+        for (name, address, member) in [
+            (Some("mx.EXAMPLE.com"), "203.0.113.1", true),
+            (Some("bad.example.com"), "10.0.0.1", false),
+            (Some("badexample.com"), "203.0.113.1", false),
+            (Some("example.net"), "203.0.113.1", false),
+            (Some("a.example.net"), "203.0.113.1", true),
+            (None, "192.0.2.9", true),
+            (None, "10.1.2.3", true),
+            (Some("unrelated.example"), "203.0.113.1", false),
+        ] {
+            assert_eq!(matches(&list, name, address), member, "{name:?} {address}");
+        }
+        let list = parse("example.com hash:/nets", false);
+        assert!(!matches(&list, Some("mx.example.com"), "203.0.113.1"));
+        assert!(matches(&list, Some("a.dyn.example"), "203.0.113.1"));
     }
 
     proptest! {

@@ -10,18 +10,23 @@
 //! - On failure: the peer's faults become replies; a call out of turn is the shard's own fault and panics.
 //! - Standards: RFC 5321, 1870, 1985, 2034, 2920, 3030, 3461, 6152, 6531; reply texts are Postfix's.
 //!
-//! Not offered yet: STARTTLS, AUTH, XCLIENT, XFORWARD. Their places are [`Extension`] and `commands.rs`.
+//! Not offered yet: STARTTLS, AUTH. Their places are [`Extension`] and `commands.rs`.
 
 mod arguments;
+mod checks;
+mod client;
 mod command;
 mod commands;
 mod event;
+mod identity;
 mod session;
 mod settings;
 mod transaction;
 mod trouble;
 
+pub use client::{Client, NameStatus};
 pub use event::{Event, SessionLog};
-pub use session::{Answer, Client, Request, Session, Step};
+pub use identity::Forwarded;
+pub use session::{Answer, Request, Session, Step};
 pub use settings::{Extension, SmtpdSettings};
 pub use transaction::{MailTransaction, RcptCommand};

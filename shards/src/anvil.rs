@@ -73,10 +73,9 @@ impl Anvil {
     }
 }
 
-/// The client at `address` if it is to be counted: the service has limits, and the client is not exempt
-/// (`smtpd_client_event_limit_exceptions`).
+/// The client at `address` if it is to be counted: the service has limits.
 pub fn client(index: usize, service: &SmtpdService, address: IpAddr) -> Option<ClientKey> {
-    if !service.client_limits.any() || service.client_limit_exceptions.contains(address) {
+    if !service.client_limits.any() {
         return None;
     }
     Some(ClientKey::new(index as u16, address, service.client_prefixes))

@@ -1,6 +1,7 @@
 //! settings: the configuration as the shards use it, read once at the start. Nothing here changes while the engine
 //! runs, and all shards share it.
 
+mod access;
 mod notices;
 mod queue;
 mod resolve;
@@ -10,8 +11,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ringpost_core::access::{AccessFacts, AccessLists, SENDER_ADDRESS};
-use ringpost_core::address::Address;
+use ringpost_core::access::Stage;
 use ringpost_core::anvil::{ClientLimits, ClientPrefixes};
 use ringpost_core::cleanup::CleanupSettings;
 use ringpost_core::config::{Config, Name, ServiceType, View, names, types};
@@ -20,13 +20,10 @@ use ringpost_core::control::UserList;
 use ringpost_core::dns::AddressPreference;
 use ringpost_core::domain_list::DomainList;
 use ringpost_core::envelope::RECIPIENTS_MAX;
-use ringpost_core::lookup::{Tables, at_once};
-use ringpost_core::network_list::NetworkList;
 use ringpost_core::qmgr::{QmgrSettings, TransportSettings};
-use ringpost_core::reply::Reply;
 use ringpost_core::resolve::ResolveSettings;
 use ringpost_core::smtp::{ClientSettings, EhloKeywords, Protocol, StageTimeouts};
-use ringpost_core::smtpd::{Client, Extension, Session, SmtpdSettings};
+use ringpost_core::smtpd::{Client, Extension, SmtpdSettings};
 use ringpost_core::transcript::ErrorClasses;
 use ringpost_core::verp::VerpDelimiters;
 use ringpost_reactor::ReactorOptions;
@@ -35,6 +32,7 @@ use ringpost_spool::{EngineLock, LockError, SHARDS_MAX, SpoolOptions};
 use crate::dns;
 use crate::failure::{EX_CANTCREAT, EX_TEMPFAIL, Failure};
 
+pub use self::access::{AccessSettings, Footers};
 pub use self::notices::{NoticeSettings, templates};
 pub use self::queue::QueueSettings;
 pub use self::resolve::{Agent, Agents, resolve as resolve_settings};
@@ -62,20 +60,12 @@ pub struct ListenAddress {
 pub struct SmtpdService {
     /// What the session itself needs.
     pub session: SmtpdSettings,
-    /// `mynetworks`.
-    pub mynetworks: NetworkList,
     /// What a client may do in a unit of time (`smtpd_client_…_limit`).
     pub client_limits: ClientLimits,
-    /// `smtpd_client_event_limit_exceptions`: who has no limits.
-    pub client_limit_exceptions: NetworkList,
     /// How much of an address is one client.
     pub client_prefixes: ClientPrefixes,
-    /// `smtpd_authorized_verp_clients`.
-    pub verp_clients: NetworkList,
-    /// `smtpd_forbid_bare_newline_exclusions`.
-    pub bare_newline_exclusions: NetworkList,
-    /// The restriction lists.
-    pub access: AccessLists,
+    /// Who may do what.
+    pub access: AccessSettings,
     /// `smtpd_timeout`.
     pub timeout: Duration,
     /// What cleanup needs.
@@ -96,46 +86,6 @@ impl SmtpdService {
         self.always_add_missing_headers
             || (self.mynetworks_are_local && client.in_mynetworks)
             || self.own_addresses_are_local.as_ref().is_some_and(own)
-    }
-
-    /// The verdict on the recipient that the session asks about.
-    pub fn recipient_verdict(
-        &self,
-        resolve: &ResolveSettings,
-        tables: &impl Tables,
-        session: &Session,
-    ) -> Option<Reply> {
-        let recipient = &session.last_recipient().address;
-        // What cannot be said now is not ours.
-        let ours = at_once(resolve.is_authorised_recipient(tables, recipient.as_str())) == Some(Ok(true));
-        self.access
-            .at_recipient(&AccessFacts { destination_is_ours: ours, ..self.facts(session, Some(recipient)) })
-    }
-
-    /// The verdict on DATA.
-    pub fn data_verdict(&self, session: &Session) -> Option<Reply> {
-        self.access.at_data(&self.facts(session, None))
-    }
-
-    /// The verdict on the whole message.
-    pub fn end_of_data_verdict(&self, session: &Session) -> Option<Reply> {
-        self.access.at_end_of_data(&self.facts(session, None))
-    }
-
-    /// The verdict on ETRN.
-    pub fn etrn_verdict(&self, session: &Session) -> Option<Reply> {
-        let facts = AccessFacts { etrn_domain: Some(session.etrn_domain()), ..self.facts(session, None) };
-        self.access.at_etrn(&facts)
-    }
-
-    fn facts<'a>(&self, session: &'a Session, recipient: Option<&'a Address>) -> AccessFacts<'a> {
-        AccessFacts {
-            client_in_mynetworks: session.client().in_mynetworks,
-            client: session.client_text(),
-            recipient,
-            destination_is_ours: true,
-            etrn_domain: None,
-        }
     }
 }
 
@@ -218,6 +168,8 @@ pub struct Settings {
     pub resolve: ResolveSettings,
     /// Who delivers by which transport.
     pub agents: Agents,
+    /// Names of hosts and their addresses, as the host's own file has them.
+    pub hosts: Vec<(String, Vec<IpAddr>)>,
     /// Name servers.
     pub dns_servers: Vec<SocketAddr>,
     /// `queue_directory`.
@@ -277,7 +229,7 @@ impl Settings {
             for address in spec.addresses(config) {
                 listeners.push(ListenAddress { address, service: services.len() });
             }
-            services.push(smtpd_service(&config.for_service(spec.service))?);
+            services.push(smtpd_service(config, &config.for_service(spec.service))?);
         }
         if listeners.is_empty() {
             return Err(Failure::config("master.cf has no smtpd line that listens: nothing to serve"));
@@ -295,6 +247,7 @@ impl Settings {
             qmgr: qmgr(config, shards),
             resolve: resolve_settings(&view),
             agents: Agents::of(config),
+            hosts: view.host().hosts.clone(),
             dns_servers: dns_servers(&view)?,
             queue_directory,
             maillog_file: if maillog_file.is_empty() { "/dev/stdout".into() } else { maillog_file.into() },
@@ -399,7 +352,7 @@ fn numbered(path: &Path, index: usize) -> PathBuf {
     name.into()
 }
 
-fn smtpd_service(view: &View<'_>) -> Result<SmtpdService, Failure> {
+fn smtpd_service(config: &Config, view: &View<'_>) -> Result<SmtpdService, Failure> {
     let mut session = SmtpdSettings::new(&view.text(names::MYHOSTNAME));
     session.service_name = view.text(names::SERVICE_NAME);
     session.banner = view.text(names::SMTPD_BANNER);
@@ -432,19 +385,18 @@ fn smtpd_service(view: &View<'_>) -> Result<SmtpdService, Failure> {
         .filter_map(|word| Extension::named(word))
         .collect();
     session.forbidden_commands = view.list(names::SMTPD_FORBIDDEN_COMMANDS);
+    let access = AccessSettings::read(config, view)?;
+    session.filters_commands = !access.command_filter.is_empty();
+    session.asks_at_helo = !access.rules.is_idle(Stage::Helo);
     let rewrite_clients = view.list(names::LOCAL_HEADER_REWRITE_CLIENTS);
     Ok(SmtpdService {
         session,
-        mynetworks: view.networks(names::MYNETWORKS),
         client_limits: client_limits(view),
-        client_limit_exceptions: view.networks(names::SMTPD_CLIENT_EVENT_LIMIT_EXCEPTIONS),
         client_prefixes: ClientPrefixes {
             ipv4: view.number(names::SMTPD_CLIENT_IPV4_PREFIX_LENGTH) as u8,
             ipv6: view.number(names::SMTPD_CLIENT_IPV6_PREFIX_LENGTH) as u8,
         },
-        verp_clients: view.networks(names::SMTPD_AUTHORIZED_VERP_CLIENTS),
-        bare_newline_exclusions: view.networks(names::SMTPD_FORBID_BARE_NEWLINE_EXCLUSIONS),
-        access: access(view),
+        access,
         timeout: view.time(names::SMTPD_TIMEOUT),
         cleanup: cleanup(view),
         always_add_missing_headers: view.flag(names::ALWAYS_ADD_MISSING_HEADERS),
@@ -483,24 +435,6 @@ fn cleanup(view: &View<'_>) -> CleanupSettings {
         mail_name: view.text(names::MAIL_NAME),
         hopcount_limit: view.count(names::HOPCOUNT_LIMIT),
         message_drop_headers: view.list(names::MESSAGE_DROP_HEADERS),
-    }
-}
-
-fn access(view: &View<'_>) -> AccessLists {
-    AccessLists {
-        before_recipient: vec![
-            ("Client host", view.restrictions(names::SMTPD_CLIENT_RESTRICTIONS)),
-            ("Helo command", view.restrictions(names::SMTPD_HELO_RESTRICTIONS)),
-            (SENDER_ADDRESS, view.restrictions(names::SMTPD_SENDER_RESTRICTIONS)),
-        ],
-        relay: view.relay_restrictions(),
-        recipient: view.restrictions(names::SMTPD_RECIPIENT_RESTRICTIONS),
-        relay_first: view.flag(names::SMTPD_RELAY_BEFORE_RECIPIENT_RESTRICTIONS),
-        data: view.restrictions(names::SMTPD_DATA_RESTRICTIONS),
-        end_of_data: view.restrictions(names::SMTPD_END_OF_DATA_RESTRICTIONS),
-        etrn: view.restrictions(names::SMTPD_ETRN_RESTRICTIONS),
-        relay_reject_code: view.number(names::RELAY_DOMAINS_REJECT_CODE) as u16,
-        reject_code: view.number(names::REJECT_CODE) as u16,
     }
 }
 

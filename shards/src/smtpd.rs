@@ -11,15 +11,23 @@
 //!           the client as 452 or 451 and the session goes on.
 //! Standards: RFC 5321; the time limit of section 4.5.3.2.7 is `smtpd_timeout`.
 
-use std::net::IpAddr;
+mod footer;
+mod peer;
+mod world;
+
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
+use ringpost_core::access::Stage;
 use ringpost_core::anvil::{ClientEvent, ClientKey, Exceeded};
 use ringpost_core::dsn::SessionKind;
 use ringpost_core::logline::{AddressText, Peer, Severity};
+use ringpost_core::lookup::at_once;
+use ringpost_core::maps::Key;
+use ringpost_core::proxy_protocol::{self, Parsed};
 use ringpost_core::reply::Reply;
-use ringpost_core::smtpd::{Answer, Client, Request, Session};
+use ringpost_core::smtpd::{Answer, Request, Session};
 use ringpost_core::transcript::Excerpt;
 use ringpost_reactor::{Chunk, Endpoint, Stream};
 
@@ -32,6 +40,8 @@ use crate::settings::SmtpdService;
 use crate::shard::Shard;
 use crate::transcript;
 
+use self::world::World;
+
 /// What a client is told when the spool has no room, before it sends the message.
 const NO_ROOM: Reply = Reply::fixed("452 4.3.1 Insufficient system storage");
 
@@ -40,13 +50,13 @@ pub fn start(shard: &Rc<Shard>, service: u16, stream: Stream) {
     shard.counters.sessions.one();
     let shard = shard.clone();
     shard.clone().handle.spawn(async move {
-        let mut server = Server::new(&shard, service, stream);
-        server.log_connect();
-        server.converse().await;
-        server.log_disconnect();
-        server.report(Session::last_report);
-        server.leave();
-        drop(server);
+        if let Some(mut server) = Server::open(&shard, service, stream).await {
+            server.log_connect();
+            server.converse().await;
+            server.log_disconnect();
+            server.report(Session::last_report);
+            server.leave();
+        }
         shard.loads.closed(shard.index);
         // Every listener may be waiting for room, and only it can see its own clients.
         shard.session_ended.notify_all();
@@ -59,7 +69,8 @@ struct Server<'a> {
     service: &'a SmtpdService,
     stream: Stream,
     session: Session,
-    address: IpAddr,
+    /// Where the service is among those of the configuration.
+    service_index: usize,
     /// The client, if it is counted.
     counted: Option<ClientKey>,
     number: u32,
@@ -67,62 +78,109 @@ struct Server<'a> {
     replies: Vec<u8>,
     content: Vec<u8>,
     incoming: Option<Incoming>,
+    /// What came behind the proxy's header.
+    early: Option<Input>,
+}
+
+/// What the client sent and the session has not taken.
+enum Input {
+    Chunk(Chunk),
+    Early(Vec<u8>),
+}
+
+impl Input {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Input::Chunk(chunk) => chunk,
+            Input::Early(bytes) => bytes,
+        }
+    }
 }
 
 /// The connection is of no more use: the client is gone, or was told so.
 struct Ended;
 
 impl<'a> Server<'a> {
-    fn new(shard: &'a Rc<Shard>, listener: u16, stream: Stream) -> Server<'a> {
-        let (address, port) = match stream.peer() {
+    /// None when a proxy does not tell who the client is.
+    async fn open(shard: &'a Rc<Shard>, listener: u16, stream: Stream) -> Option<Server<'a>> {
+        let service_index = shard.settings.listeners[usize::from(listener)].service;
+        let service = &shard.settings.services[service_index];
+        let number = shard.next_session_number();
+        let (mut address, mut port) = match stream.peer() {
             Endpoint::Inet(peer) => (peer.ip().to_canonical(), peer.port()),
             Endpoint::Unix(_) => (IpAddr::from([127, 0, 0, 1]), 0),
         };
-        let service_index = shard.settings.listeners[usize::from(listener)].service;
-        let service = &shard.settings.services[service_index];
-        let client = Client {
-            name: address.is_loopback().then(|| "localhost".to_owned()),
-            address,
-            port,
-            in_mynetworks: service.mynetworks.contains(address),
-            may_ask_verp: service.verp_clients.contains(address),
-            bare_newline_excluded: service.bare_newline_exclusions.contains(address),
+        let mut early = None;
+        if let Some(wait) = service.access.proxy_timeout {
+            let header = Box::pin(shard.handle.timeout(wait, proxied(&stream))).await;
+            match header.unwrap_or(Err("timeout error")) {
+                Ok((client, rest)) => {
+                    if let Some(client) = client {
+                        (address, port) = (client.ip().to_canonical(), client.port());
+                    }
+                    early = (!rest.is_empty()).then_some(Input::Early(rest));
+                }
+                Err(reason) => {
+                    shard.log.warning("smtpd", number, format_args!("haproxy read: {reason}"));
+                    return None;
+                }
+            }
+        }
+        let peer = match peer::at_once(service, address, port) {
+            Some(peer) => peer,
+            None => peer::find(shard, service, address, port).await,
         };
-        Server {
-            session: Session::new(shard.session_settings[service_index].clone(), client),
-            number: shard.next_session_number(),
+        for warning in &peer.warnings {
+            shard.log.warning("smtpd", number, format_args!("{warning}"));
+        }
+        let counted = anvil::client(service_index, service, address).filter(|_| !peer.has_no_limits);
+        Some(Server {
+            session: Session::new(shard.session_settings[service_index].clone(), peer.client),
+            number,
             watch: shard.drain.watch(),
             shard,
-            counted: anvil::client(service_index, service, address)
-                .filter(|client| anvil::connected(shard, *client)),
+            service_index,
+            counted: counted.filter(|client| anvil::connected(shard, *client)),
             service,
             stream,
-            address,
             replies: Vec::new(),
             content: Vec::new(),
             incoming: None,
-        }
+            early,
+        })
     }
 
     async fn converse(&mut self) {
-        if let Some(exceeded) = self.connections_exceeded().await {
-            self.session.refuse_crowd(exceeded, &mut self.replies);
-            // The session asks to close: how the sending of its reply ended makes no difference any more.
-            let _ = self.obey(None).await;
-            self.drain_log();
-            return;
-        }
-        self.session.greet(&mut self.replies);
+        self.welcome().await;
+        let mut input = self.early.take();
         loop {
             if self.send_replies().await.is_err() {
                 break;
             }
-            let Some(chunk) = self.read().await else { break };
-            if self.obey(chunk).await.is_err() {
+            if input.is_none() {
+                let Some(chunk) = self.read().await else { break };
+                input = chunk.map(Input::Chunk);
+            }
+            if self.obey(input.take()).await.is_err() {
                 break;
             }
         }
         self.drain_log();
+    }
+
+    /// The greeting, or what stands in its place.
+    async fn welcome(&mut self) {
+        if let Some(exceeded) = self.connections_exceeded().await {
+            self.session.refuse_crowd(exceeded, &mut self.replies);
+        } else if let Some(reply) = self.verdict(Stage::Connect).await {
+            self.session.deny(&reply, &mut self.replies);
+        } else {
+            self.session.greet(&mut self.replies);
+        }
+        if self.session.is_closing() {
+            // Nothing more is wanted of the client: the next step asks to close.
+            self.early = Some(Input::Early(Vec::new()));
+        }
     }
 
     /// What the client sends next; None when it is gone. A silent client, or one that idles while the system stops,
@@ -153,13 +211,13 @@ impl<'a> Server<'a> {
 
     /// Feeds the session until it wants more input. The receive buffer goes back as soon as it is used up, so that a
     /// session that waits for its commit holds none.
-    async fn obey(&mut self, mut chunk: Option<Chunk>) -> Result<(), Ended> {
+    async fn obey(&mut self, mut chunk: Option<Input>) -> Result<(), Ended> {
         let mut taken = 0;
         loop {
-            let input = chunk.as_deref().map_or(&[][..], |chunk| &chunk[taken..]);
+            let input = chunk.as_ref().map_or(&[][..], |chunk| &chunk.bytes()[taken..]);
             let step = self.session.step(input, &mut self.replies, &mut self.content);
             taken += step.consumed;
-            if chunk.as_ref().is_some_and(|chunk| taken == chunk.len()) {
+            if chunk.as_ref().is_some_and(|chunk| taken == chunk.bytes().len()) {
                 chunk = None;
                 taken = 0;
             }
@@ -169,9 +227,13 @@ impl<'a> Server<'a> {
                     self.drain_log();
                     self.send_replies().await?;
                 }
+                Request::Filter => self.filter_command().await,
+                Request::Helo => self.answer_stage(Stage::Helo).await,
+                Request::Xclient => self.become_client().await,
                 Request::Mail => self.answer_mail().await,
                 Request::Recipient => self.answer_recipient().await,
-                Request::Data => self.answer_data(),
+                Request::Verify => self.answer_stage(Stage::Recipient).await,
+                Request::Data => self.answer_stage(Stage::Data).await,
                 Request::Content => {
                     self.spill().await;
                     if chunk.is_none() {
@@ -180,7 +242,7 @@ impl<'a> Server<'a> {
                 }
                 Request::EndOfContent => self.finish_message().await,
                 Request::Auth => self.answer_auth().await,
-                Request::Etrn => self.answer_etrn(),
+                Request::Etrn => self.answer_etrn().await,
                 Request::Discard => self.discard(),
                 Request::Pause { milliseconds } => {
                     self.send_replies().await?;
@@ -198,6 +260,12 @@ impl<'a> Server<'a> {
     async fn send_replies(&mut self) -> Result<(), Ended> {
         if self.replies.is_empty() {
             return Ok(());
+        }
+        if let Some(footers) = &self.service.access.footers {
+            let footed = footer::append(self.shard, self.service, footers, &self.session, &self.replies);
+            let (replies, warnings) = Box::pin(footed).await;
+            self.replies = replies;
+            self.warn(&warnings);
         }
         let replies = std::mem::take(&mut self.replies);
         let wait = self.service.timeout;
@@ -252,8 +320,11 @@ impl<'a> Server<'a> {
         let wanted = self.shard.settings.room_wanted(self.service, declared);
         let answer = match self.exceeded(ClientEvent::Message).await {
             Some(exceeded) => Answer::Exceeded(exceeded),
-            None if self.shard.spool.room_for(wanted) => Answer::Accept,
-            None => Answer::Refuse(NO_ROOM),
+            None => match self.verdict(Stage::Mail).await {
+                Some(reply) => Answer::Refuse(reply),
+                None if self.shard.spool.room_for(wanted) => Answer::Accept,
+                None => Answer::Refuse(NO_ROOM),
+            },
         };
         self.session.answer(answer, &mut self.replies);
     }
@@ -263,8 +334,7 @@ impl<'a> Server<'a> {
             self.session.answer(Answer::Exceeded(exceeded), &mut self.replies);
             return;
         }
-        let resolve = &self.shard.settings.resolve;
-        if let Some(reply) = self.service.recipient_verdict(resolve, &self.shard.tables, &self.session) {
+        if let Some(reply) = self.verdict(Stage::Recipient).await {
             self.session.answer(Answer::Refuse(reply), &mut self.replies);
             return;
         }
@@ -277,12 +347,73 @@ impl<'a> Server<'a> {
         self.session.answer(Answer::Accept, &mut self.replies);
     }
 
-    fn answer_data(&mut self) {
-        let answer = match self.service.data_verdict(&self.session) {
+    /// Answers what only restrictions decide.
+    async fn answer_stage(&mut self, stage: Stage) {
+        let answer = match self.verdict(stage).await {
             Some(reply) => Answer::Refuse(reply),
             None => Answer::Accept,
         };
         self.session.answer(answer, &mut self.replies);
+    }
+
+    /// What the restrictions of a stage say. Those that need nothing from outside decide without an allocation; where a
+    /// table does not have its answer at hand after all, they are asked again, and waited for.
+    async fn verdict(&mut self, stage: Stage) -> Option<Reply> {
+        let access = &self.service.access;
+        if access.rules.is_idle(stage) {
+            return None;
+        }
+        let before = self.session.take_access();
+        let mut memory = before.clone();
+        let world = World(self.shard);
+        let facts = self.session.facts(stage);
+        let outcome = match access.likely_waits {
+            true => None,
+            false => at_once(access.rules.decide(&world, &facts, &mut memory)),
+        };
+        let outcome = match outcome {
+            Some(outcome) => outcome,
+            None => {
+                memory = before;
+                Box::pin(access.rules.decide(&world, &facts, &mut memory)).await
+            }
+        };
+        self.session.put_access(memory);
+        if !outcome.notes.is_empty() {
+            self.session.note_checks(outcome.notes);
+        }
+        outcome.refusal
+    }
+
+    /// `smtpd_command_filter`: what is read instead of the command.
+    async fn filter_command(&mut self) {
+        let filter = &self.service.access.command_filter;
+        let found = filter.find(&self.shard.tables, self.session.command_line(), Key::Whole).await;
+        match found {
+            Ok(instead) => self.session.filtered(instead.as_deref()),
+            Err(trouble) => {
+                self.warn(&[format!("smtpd_command_filter: {trouble}: table lookup problem")]);
+                // Postfix ends such a session, too: nobody knows what the command was to be.
+                self.session.refuse_local_error(&mut self.replies);
+            }
+        }
+    }
+
+    /// XCLIENT: the session begins again as another client's, counted as that client's.
+    async fn become_client(&mut self) {
+        self.discard();
+        self.content.clear();
+        let client = self.session.proposed_client().clone();
+        let mut peer = peer::Peer { client, has_no_limits: false, warnings: Vec::new() };
+        Box::pin(peer::grant(self.shard, self.service, &mut peer, false)).await;
+        self.leave();
+        let counted = anvil::client(self.service_index, self.service, peer.client.address);
+        self.counted =
+            counted.filter(|_| !peer.has_no_limits).filter(|client| anvil::connected(self.shard, *client));
+        self.warn(&peer.warnings);
+        self.session.become_client(peer.client);
+        self.welcome().await;
+        self.early = None;
     }
 
     async fn answer_auth(&mut self) {
@@ -293,8 +424,8 @@ impl<'a> Server<'a> {
         self.session.answer(answer, &mut self.replies);
     }
 
-    fn answer_etrn(&mut self) {
-        let answer = match self.service.etrn_verdict(&self.session) {
+    async fn answer_etrn(&mut self) {
+        let answer = match self.verdict(Stage::Etrn).await {
             Some(reply) => Answer::Refuse(reply),
             None => Answer::Flush(flush::site(self.shard, self.session.etrn_domain())),
         };
@@ -313,12 +444,20 @@ impl<'a> Server<'a> {
     }
 
     async fn finish_message(&mut self) {
+        let refusal = match self.verdict(Stage::EndOfData).await {
+            None => self.undoable_actions(),
+            refusal => refusal,
+        };
         let incoming = self.incoming.take().expect("content comes after an accepted recipient");
         let queue_id = incoming.queue_id;
-        let stored = match self.service.end_of_data_verdict(&self.session) {
+        let stored = match refusal {
             Some(reply) => {
                 incoming.abandon(self.shard);
                 Err(reply)
+            }
+            None if self.session.access().actions.discard => {
+                incoming.abandon(self.shard);
+                Ok(())
             }
             None => incoming.finish(self.shard, self.service, &self.session, &mut self.content).await,
         };
@@ -337,6 +476,16 @@ impl<'a> Server<'a> {
         self.content.clear();
     }
 
+    /// What an access table wants done with the message and nobody here can do yet: the client keeps it, and tries again.
+    fn undoable_actions(&self) -> Option<Reply> {
+        let actions = &self.session.access().actions;
+        if actions.is_empty() || actions.discard {
+            return None;
+        }
+        self.warn(&["an access table has an action for messages that is not served yet".to_owned()]);
+        Some(Reply::fixed("451 4.3.5 Server configuration error"))
+    }
+
     fn discard(&mut self) {
         self.content.clear();
         if let Some(incoming) = self.incoming.take() {
@@ -352,7 +501,7 @@ impl<'a> Server<'a> {
         write: impl FnOnce(&mut ringpost_core::logline::LogLines, &mut Vec<u8>, i64, &Peer<'_>),
     ) {
         let client = self.session.client();
-        let address = AddressText::new(self.address);
+        let address = AddressText::new(client.address);
         let peer = Peer {
             name: client.name.as_deref().unwrap_or_default().as_bytes(),
             address: address.as_bytes(),
@@ -366,6 +515,17 @@ impl<'a> Server<'a> {
     }
 
     fn log_client(&self, incoming: &Incoming) {
+        if let Some(forwarded) = self.session.forwarded() {
+            let mut text = format!("{}: client={}", incoming.queue_id.as_str(), self.session.client_text());
+            if let Some(ident) = &forwarded.ident {
+                text += &format!(", orig_queue_id={ident}");
+            }
+            if forwarded.tells_client {
+                text += &format!(", orig_client={}", forwarded.client_text());
+            }
+            self.log_text(&text);
+            return;
+        }
         self.log_with_peer(|lines, out, now_s, peer| {
             lines.client(out, now_s, u64::from(self.number), incoming.queue_id.as_str(), peer);
         });
@@ -403,10 +563,33 @@ impl<'a> Server<'a> {
         }
     }
 
+    fn warn(&self, warnings: &[String]) {
+        for warning in warnings {
+            self.log_text(&format!("warning: {warning}"));
+        }
+    }
+
     /// Warnings of the session carry their prefix in their text.
     fn log_text(&self, text: &str) {
         self.shard.log.write(|lines, out, now_s| {
             lines.message(out, now_s, "smtpd", u64::from(self.number), Severity::Info, text.as_bytes());
         });
+    }
+}
+
+/// The client that the proxy names, and what came behind its header.
+async fn proxied(stream: &Stream) -> Result<(Option<SocketAddr>, Vec<u8>), &'static str> {
+    let mut bytes = Vec::new();
+    loop {
+        let chunk = stream.recv().await.map_err(|_| "lost connection")?;
+        if chunk.is_empty() {
+            return Err("EOF");
+        }
+        bytes.extend_from_slice(&chunk);
+        match proxy_protocol::parse(&bytes) {
+            Parsed::NeedMore => {}
+            Parsed::Header { bytes: taken, client } => return Ok((client, bytes.split_off(taken))),
+            Parsed::Wrong(reason) => return Err(reason),
+        }
     }
 }

@@ -19,8 +19,14 @@ const DNS_PORT: u16 = 2653;
 pub enum Kind {
     /// IPv4 addresses.
     A = 1,
+    /// Name servers.
+    Ns = 2,
+    /// The names of addresses.
+    Ptr = 12,
     /// Mail exchangers.
     Mx = 15,
+    /// Texts.
+    Txt = 16,
 }
 
 /// What the server does about one question.
@@ -30,6 +36,10 @@ pub enum DnsAnswer {
     Exchangers(Vec<(u16, String)>),
     /// A records.
     Addresses(Vec<Ipv4Addr>),
+    /// NS or PTR records.
+    Names(Vec<String>),
+    /// TXT records, each of one string.
+    Texts(Vec<String>),
     /// SERVFAIL.
     Failure,
     /// Not a word.
@@ -178,6 +188,8 @@ fn respond(query: &[u8], shared: &Shared, by_tcp: bool) -> Option<Vec<u8>> {
         Some(DnsAnswer::Addresses(records)) => {
             (0, records.iter().map(|address| address.octets().to_vec()).collect())
         }
+        Some(DnsAnswer::Names(names)) => (0, names.iter().map(|name| name_data(name)).collect()),
+        Some(DnsAnswer::Texts(texts)) => (0, texts.iter().map(|text| text_data(text)).collect()),
         Some(DnsAnswer::ByTcpOnly(_)) => unreachable!("unpacked above, and not nested"),
         None if known => (0, Vec::new()),
         None => (3, Vec::new()),
@@ -202,7 +214,15 @@ fn respond(query: &[u8], shared: &Shared, by_tcp: bool) -> Option<Vec<u8>> {
 }
 
 fn mx_data((preference, host): &(u16, String)) -> Vec<u8> {
-    let mut data = preference.to_be_bytes().to_vec();
+    [preference.to_be_bytes().to_vec(), name_data(host)].concat()
+}
+
+fn text_data(text: &str) -> Vec<u8> {
+    [&[u8::try_from(text.len()).expect("a test's text is short")], text.as_bytes()].concat()
+}
+
+fn name_data(host: &str) -> Vec<u8> {
+    let mut data = Vec::new();
     for label in host.split('.').filter(|label| !label.is_empty()) {
         data.push(u8::try_from(label.len()).expect("a label is short"));
         data.extend(label.as_bytes());

@@ -20,6 +20,17 @@ pub enum Line {
     Close,
 }
 
+/// What a transcript's DNS knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// The name, in lower case.
+    pub name: String,
+    /// `A`, `MX`, `NS`, `PTR` or `TXT`.
+    pub kind: String,
+    /// The data as written, or `SERVFAIL`.
+    pub data: String,
+}
+
 /// One dialogue.
 #[derive(Debug, Clone)]
 pub struct Transcript {
@@ -27,6 +38,8 @@ pub struct Transcript {
     pub name: String,
     /// Parameters over the base.
     pub config: Vec<(String, String)>,
+    /// What the DNS knows.
+    pub records: Vec<Record>,
     /// The server's own trouble: a stage and the reply there.
     pub answers: Vec<(String, String)>,
     /// The claim depends on bytes arriving together.
@@ -101,6 +114,7 @@ pub fn parse(name: &str, text: &str) -> Transcript {
     let mut transcript = Transcript {
         name: name.to_owned(),
         config: Vec::new(),
+        records: Vec::new(),
         answers: Vec::new(),
         whole_only: false,
         lines: Vec::new(),
@@ -129,6 +143,12 @@ pub fn parse(name: &str, text: &str) -> Transcript {
             "answer" => {
                 let (stage, reply) = rest.split_once(' ').expect(&wrong);
                 transcript.answers.push((stage.to_owned(), reply.to_owned()));
+                continue;
+            }
+            "dns" => {
+                let mut words = rest.splitn(3, ' ');
+                let mut word = || words.next().expect(&wrong).to_owned();
+                transcript.records.push(Record { name: word(), kind: word(), data: word() });
                 continue;
             }
             "timing" => {

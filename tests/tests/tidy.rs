@@ -191,6 +191,7 @@ fn a_parameter_that_is_called_honoured_is_read() {
         "MULTI_INSTANCE_NAME",
         "MYDOMAIN",
         "MYNETWORKS_STYLE",
+        "REJECT_TEMPFAIL_ACTION",
         "SERVICE_NAME",
         "STRESS",
     ];

@@ -7,6 +7,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
 use std::time::{Duration, Instant};
 
+use ringpost_tests::dns::{DnsAnswer, DnsServer, Kind, Zone};
 use ringpost_tests::transcript::{Exchange, Line, Transcript, all};
 use ringpost_tests::{Engine, EngineSetup, Sink, address, wait};
 
@@ -37,6 +38,7 @@ enum Cut {
 struct Stage {
     engine: Engine,
     sink: Sink,
+    _dns: DnsServer,
     ports: BTreeMap<Vec<(String, String)>, u16>,
 }
 
@@ -64,8 +66,12 @@ impl Stage {
         for (parameter, value) in BASE {
             setup = setup.parameter(parameter, value);
         }
-        let setup = setup.master_cf(&master_cf);
-        Stage { sink: Sink::willing(setup.sink_address()), engine: setup.start(), ports }
+        let dns = DnsServer::start(zone(transcripts));
+        let setup = setup
+            .parameter("ringpost_dns_servers", &dns.address().to_string())
+            // Where mail goes is the sink's address; the records are for restrictions only.
+            .master_cf(&master_cf);
+        Stage { _dns: dns, sink: Sink::willing(setup.sink_address()), engine: setup.start(), ports }
     }
 
     fn play(&self, transcript: &Transcript, cut: Cut) -> Result<(), String> {
@@ -108,7 +114,7 @@ impl Stage {
         for line in &exchange.expected {
             match line {
                 Line::Server(wanted) => {
-                    let got = dialogue.reply_line()?;
+                    let got = dialogue.reply_line()?.replace(&client_text(dialogue.client()), "CLIENT");
                     let shown = match got.split_once("queued as ") {
                         Some((before, queue_id)) => {
                             queue_ids.push(queue_id.to_owned());
@@ -171,7 +177,7 @@ impl Stage {
     /// every message gets.
     fn session_log(&self, client: SocketAddrV4) -> Vec<String> {
         // smtpd_client_port_logging is on: the port tells one session's lines from another's.
-        let client = format!("localhost[{}]:{}", client.ip(), client.port());
+        let client = client_text(client);
         let end = self.engine.wait_for_log("the session's end", |line| {
             line.text.starts_with(&format!("disconnect from {client} "))
         });
@@ -183,6 +189,37 @@ impl Stage {
         });
         of_session.map(|line| line.text.replace(&client, "CLIENT")).collect()
     }
+}
+
+/// smtpd_client_port_logging is on.
+fn client_text(client: SocketAddrV4) -> String {
+    format!("localhost[{}]:{}", client.ip(), client.port())
+}
+
+/// What all the transcripts' DNS knows; they do not contradict each other.
+fn zone(transcripts: &[Transcript]) -> Zone {
+    let mut zone = Zone::default();
+    for record in transcripts.iter().flat_map(|transcript| &transcript.records) {
+        let data = &record.data;
+        let words = || data.split(' ').map(str::to_owned).collect();
+        let (kind, answer) = match record.kind.as_str() {
+            "A" => {
+                let addresses = data.split(' ').filter_map(|address| address.parse().ok());
+                (Kind::A, DnsAnswer::Addresses(addresses.collect()))
+            }
+            "MX" => {
+                let (preference, host) = data.split_once(' ').unwrap_or(("0", ""));
+                (Kind::Mx, DnsAnswer::Exchangers(vec![(preference.parse().unwrap_or(0), host.to_owned())]))
+            }
+            "NS" => (Kind::Ns, DnsAnswer::Names(words())),
+            "PTR" => (Kind::Ptr, DnsAnswer::Names(words())),
+            "TXT" => (Kind::Txt, DnsAnswer::Texts(vec![data.clone()])),
+            other => panic!("{other} is no record type of a transcript"),
+        };
+        let answer = if data == "SERVFAIL" { DnsAnswer::Failure } else { answer };
+        zone = zone.answer(&record.name, kind, answer);
+    }
+    zone
 }
 
 struct Dialogue {

@@ -37,11 +37,12 @@ pub use master_cf::{SERVICES_MAX, Service, ServiceType, WakeUp};
 pub use parameter::{Class, Kind, Name, Parameter, Weakens, types};
 pub use parameters::{find as find_parameter, names, table};
 pub use report::{ReportLine, Verdict, refusals, report};
-pub use restriction::Restriction;
+pub use restriction::{AccessKey, AccessTable, Party, Restriction, ServerKind, Subject};
 pub use settings::{Config, Loader, OVERRIDE_PLACE, Sources, View};
 pub use value::{TIME_SECONDS_MAX, TimeUnit, split_list};
 
 pub(crate) use error::quoted as quoted_value;
+pub(crate) use restriction::{CLASS_DEPTH_MAX, Grammar, parse_block_list, read as read_restrictions};
 
 /// A file's name, as errors will give it, and its bytes.
 #[derive(Debug, Clone, Copy)]

@@ -9,7 +9,6 @@ use super::listener;
 use super::master_cf::ServiceType;
 use super::parameter::{Class, Kind, Weakens};
 use super::parameters;
-use super::restriction;
 use super::settings::{Config, View};
 use super::value::split_list;
 
@@ -171,11 +170,12 @@ fn verdict(view: &View<'_>, name: &str) -> Verdict {
     match parameter.class {
         Class::Honoured(by) => {
             if parameter.kind == Kind::Restrictions
-                && let Some(item) = restriction::read(&value).unknown
+                && let Some(unread) = view.unread_restriction(name, &value)
             {
                 return Verdict::RefusedStopsStart(format!(
-                    "the restriction {} is not served",
-                    quoted(&item)
+                    "the restriction {}: {}",
+                    quoted(&unread.item),
+                    unread.reason
                 ));
             }
             Verdict::Honoured(by)

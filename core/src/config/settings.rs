@@ -56,13 +56,20 @@ pub struct Config {
 }
 
 /// Lists whose readers ask the tables in them, too; in every other list of networks or domains a table is an error.
-const LISTS_WITH_TABLES: [&str; 5] = [
+const LISTS_WITH_TABLES: [&str; 12] = [
     "mydestination",
     "relay_domains",
     "virtual_alias_domains",
     "virtual_mailbox_domains",
     // Its default is relay_domains.
     "fast_flush_domains",
+    "mynetworks",
+    "permit_mx_backup_networks",
+    "smtpd_authorized_verp_clients",
+    "smtpd_authorized_xclient_hosts",
+    "smtpd_authorized_xforward_hosts",
+    "smtpd_client_event_limit_exceptions",
+    "smtpd_forbid_bare_newline_exclusions",
 ];
 
 /// The configuration as one service sees it.
@@ -196,6 +203,10 @@ impl Config {
                 let Ok(text) = view.expanded(parameter.name) else { continue };
                 // Only the tables matter here; what is wrong with the value is told by `check`.
                 let _ = match parameter.kind {
+                    Kind::Restrictions => {
+                        view.read_list(&text, restriction::implied_key(parameter.name), &register);
+                        None
+                    }
                     Kind::Maps if matches!(parameter.class, Class::Honoured(_)) => {
                         Maps::parse(&text, view.default_table_type(), register).err()
                     }
@@ -207,6 +218,9 @@ impl Config {
                     }
                     _ => None,
                 };
+            }
+            for (_, text) in view.restriction_class_texts() {
+                view.read_list(&text, None, &register);
             }
         }
         self.tables = registry.into_inner();
@@ -268,6 +282,7 @@ impl Config {
             errors.retain(|error| *error.place.file != *DEFAULT_PLACE);
         }
         if errors.is_empty() {
+            errors.extend(self.views().flat_map(|view| view.class_trouble()));
             for listener in self.listeners() {
                 errors
                     .extend(listener::addresses(&self.for_service(listener.service), listener.service).err());
@@ -366,7 +381,55 @@ impl<'a> View<'a> {
     /// A list of restrictions. Where an item is not known (the start stops then, see [`super::refusals`]) the list ends
     /// with [`Restriction::Reject`].
     pub fn restrictions(&self, name: Name<types::Restrictions>) -> Vec<Restriction> {
-        restriction::read(&self.value(name.as_str())).known
+        self.read_restrictions(name.as_str(), &self.value(name.as_str())).known
+    }
+
+    /// The classes of `smtpd_restriction_classes` with their lists, as [`Restriction::Class`] counts them.
+    pub fn restriction_classes(&self) -> Vec<(String, Vec<Restriction>)> {
+        let texts = self.restriction_class_texts().into_iter();
+        texts
+            .map(|(name, text)| (name, self.read_list(&text, None, &|spec| self.table_id(spec)).known))
+            .collect()
+    }
+
+    /// What a list of restrictions says; `name` is the parameter's.
+    pub(super) fn read_restrictions(&self, name: &str, text: &str) -> restriction::Reading {
+        self.read_list(text, restriction::implied_key(name), &|spec| self.table_id(spec))
+    }
+
+    /// The first item of the list, or of a class, that cannot be read.
+    pub(super) fn unread_restriction(&self, name: &str, text: &str) -> Option<restriction::Unread> {
+        self.read_restrictions(name, text).unread.or_else(|| {
+            let texts = self.restriction_class_texts().into_iter();
+            texts
+                .filter_map(|(_, text)| self.read_list(&text, None, &|spec| self.table_id(spec)).unread)
+                .next()
+        })
+    }
+
+    fn read_list(
+        &self,
+        text: &str,
+        implied: Option<restriction::AccessKey>,
+        ids: &dyn Fn(TableSpec) -> Result<TableId, String>,
+    ) -> restriction::Reading {
+        let classes = self.restriction_class_names();
+        let default_type = self.default_table_type();
+        restriction::read(text, &restriction::Grammar { classes: &classes, implied, default_type, ids })
+    }
+
+    fn restriction_class_names(&self) -> Vec<String> {
+        let text = self.expanded(names::SMTPD_RESTRICTION_CLASSES.as_str()).unwrap_or_default();
+        split_list(&text).into_iter().map(String::from).collect()
+    }
+
+    /// A class whose parameter does not expand is empty here; `check` tells of it.
+    fn restriction_class_texts(&self) -> Vec<(String, String)> {
+        let texts = |name: String| {
+            let text = self.expanded(&name).unwrap_or_default();
+            (name, text)
+        };
+        self.restriction_class_names().into_iter().map(texts).collect()
     }
 
     /// `smtpd_relay_restrictions`; never open: with neither a relay nor a recipient list set (compatibility levels
@@ -565,7 +628,13 @@ impl<'a> View<'a> {
     }
 
     fn parse_networks(&self, name: &str, text: &str) -> Result<NetworkList, String> {
-        NetworkList::parse_with_tables(text, &|path| self.file(path), &|spec| self.table_in_list(name, spec))
+        let ids = |spec| self.table_in_list(name, spec);
+        let list = NetworkList::parse_with_tables(text, &|path| self.file(path), &ids)?;
+        if !list.is_plain() && !LISTS_WITH_TABLES.contains(&name) {
+            return Err("names of hosts are not served in this list".into());
+        }
+        let parents = self.expanded(names::PARENT_DOMAIN_MATCHES_SUBDOMAINS.as_str())?;
+        Ok(list.with_parents(split_list(&parents).contains(&name)))
     }
 
     fn parse_domains(&self, name: &str, text: &str) -> Result<DomainList, String> {
@@ -582,13 +651,29 @@ impl<'a> View<'a> {
             .unwrap_or_else(|| Err("the file was not read when the configuration was loaded".into()))
     }
 
+    /// A restriction class needs a definition of its own.
+    fn class_trouble(&self) -> Vec<ConfigError> {
+        let place = self.place(names::SMTPD_RESTRICTION_CLASSES.as_str());
+        let undefined = |name: String| {
+            let text = match self.unexpanded(&name) {
+                None => format!("restriction class `{name}' needs a definition"),
+                Some(_) => format!("restriction class `{name}': {}", self.expanded(&name).err()?),
+            };
+            Some(ConfigError::new(&place, &text))
+        };
+        self.restriction_class_names().into_iter().filter_map(undefined).collect()
+    }
+
     /// A relay open to the world is an error, unless neither list was ever set.
     fn relay_trouble(&self) -> Option<ConfigError> {
         let lists = [names::SMTPD_RELAY_RESTRICTIONS, names::SMTPD_RECIPIENT_RESTRICTIONS];
         let set = lists.iter().find(|name| self.defined(name.as_str()).is_some())?;
-        let guarded = lists.iter().any(|name| restriction::guards_relay(&self.restrictions(*name)));
+        let classes: Vec<Vec<Restriction>> =
+            self.restriction_classes().into_iter().map(|(_, list)| list).collect();
+        let guarded = lists.iter().any(|name| restriction::guards_relay(&self.restrictions(*name), &classes));
         let text = "smtpd_relay_restrictions and smtpd_recipient_restrictions would relay for everybody: \
-                    put reject_unauth_destination, defer_unauth_destination or reject into one of them";
+                    put reject_unauth_destination, defer_unauth_destination, reject, defer or defer_if_permit into one \
+                    of them";
         (!guarded).then(|| ConfigError::new(&self.place(set.as_str()), text))
     }
 

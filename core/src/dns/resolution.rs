@@ -6,7 +6,7 @@ use super::next_hop::fold_name;
 use super::{ADDRESSES_PER_HOST_MAX, HopHost, MX_HOSTS_MAX, NextHop};
 use crate::dsn::{Class, Status};
 
-/// The record types that finding a server needs.
+/// The record types that are asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RecordType {
     /// Mail exchangers.
@@ -15,6 +15,12 @@ pub enum RecordType {
     A,
     /// IPv6 addresses.
     Aaaa,
+    /// The name of an address.
+    Ptr,
+    /// Name servers.
+    Ns,
+    /// Texts.
+    Txt,
 }
 
 impl RecordType {
@@ -24,6 +30,9 @@ impl RecordType {
             RecordType::Mx => "MX",
             RecordType::A => "A",
             RecordType::Aaaa => "AAAA",
+            RecordType::Ptr => "PTR",
+            RecordType::Ns => "NS",
+            RecordType::Txt => "TXT",
         }
     }
 }
@@ -51,6 +60,20 @@ pub enum Answer {
     Addresses {
         /// The addresses.
         addresses: Vec<IpAddr>,
+        /// Seconds.
+        ttl: u32,
+    },
+    /// PTR or NS records.
+    Names {
+        /// Host names.
+        names: Vec<String>,
+        /// Seconds.
+        ttl: u32,
+    },
+    /// TXT records, each with its strings in one piece; what is not UTF-8 is replaced.
+    Texts {
+        /// The texts.
+        texts: Vec<String>,
         /// Seconds.
         ttl: u32,
     },
@@ -230,7 +253,7 @@ impl Resolution {
         self.open.swap_remove(place);
         match query.kind {
             RecordType::Mx => self.exchangers(query, answer),
-            RecordType::A | RecordType::Aaaa => {
+            _ => {
                 self.addresses(query, answer);
                 if self.open.is_empty() { self.conclude() } else { Step::Wait }
             }
@@ -246,7 +269,11 @@ impl Resolution {
         let (mut records, ttl) = match answer {
             Answer::Exchangers { records, ttl } if !records.is_empty() => (records, ttl),
             // RFC 5321 section 5.1: no MX record means that the domain is its own exchanger.
-            Answer::NoData | Answer::Exchangers { .. } | Answer::Addresses { .. } => {
+            Answer::NoData
+            | Answer::Exchangers { .. }
+            | Answer::Addresses { .. }
+            | Answer::Names { .. }
+            | Answer::Texts { .. } => {
                 return self.look_up_hosts(vec![(0, query.name.clone())]);
             }
             Answer::NotFound => {
@@ -327,7 +354,11 @@ impl Resolution {
                     }
                 }
             }
-            Answer::Addresses { .. } | Answer::Exchangers { .. } | Answer::NoData => {
+            Answer::Addresses { .. }
+            | Answer::Exchangers { .. }
+            | Answer::Names { .. }
+            | Answer::Texts { .. }
+            | Answer::NoData => {
                 let detail = "Host found but no data record of requested type";
                 self.remember(LookupFailure::name_service(query, detail, Status::permanent(4, 4)));
             }

@@ -1,6 +1,7 @@
 //! The arguments of MAIL, RCPT and BDAT.
 
 use super::event::{Event, escaped};
+use super::session::Session;
 use super::settings::{Extension, SmtpdSettings};
 use super::transaction::{MailTransaction, RcptCommand, is_orcpt, is_xtext, parse_notify};
 use crate::address::{Address, PathRules};
@@ -26,11 +27,8 @@ fn fixed(line: &'static str) -> Wrong {
 }
 
 /// `FROM:<path> option…`.
-pub(super) fn parse_mail(
-    arguments: &str,
-    may_ask_verp: bool,
-    settings: &SmtpdSettings,
-) -> Result<MailTransaction, Wrong> {
+pub(super) fn parse_mail(arguments: &str, session: &Session) -> Result<MailTransaction, Wrong> {
+    let (settings, may_ask_verp) = (&session.settings, session.client().may_ask_verp);
     const BAD_SENDER: &str = "501 5.1.7 Bad sender address syntax";
     let (path, options) =
         path_after("FROM:", arguments).ok_or_else(|| fixed("501 5.5.4 Syntax: MAIL FROM:<address>"))?;
@@ -45,10 +43,10 @@ pub(super) fn parse_mail(
                 Some(kind) if kind.eq_ignore_ascii_case("7BIT") => BodyKind::SevenBit,
                 _ => return Err(unsupported(option)),
             };
-        } else if option.eq_ignore_ascii_case("SMTPUTF8") && settings.offers(Extension::Smtputf8) {
+        } else if option.eq_ignore_ascii_case("SMTPUTF8") && session.offers(Extension::Smtputf8) {
             mail.smtputf8 = true;
         } else if name.eq_ignore_ascii_case("RET") && value.is_some() {
-            require_dsn(settings)?;
+            require_dsn(session)?;
             let content = match value {
                 Some(word) if word.eq_ignore_ascii_case("FULL") => Some(Ret::Full),
                 Some(word) if word.eq_ignore_ascii_case("HDRS") => Some(Ret::Headers),
@@ -59,7 +57,7 @@ pub(super) fn parse_mail(
             }
             mail.ret = content;
         } else if name.eq_ignore_ascii_case("ENVID") && value.is_some() {
-            require_dsn(settings)?;
+            require_dsn(session)?;
             let value = value.unwrap_or_default();
             if mail.envid.is_some()
                 || value.is_empty()
@@ -96,11 +94,8 @@ pub(super) fn parse_mail(
 }
 
 /// `TO:<path> option…`.
-pub(super) fn parse_rcpt(
-    arguments: &str,
-    smtputf8: bool,
-    settings: &SmtpdSettings,
-) -> Result<RcptCommand, Wrong> {
+pub(super) fn parse_rcpt(arguments: &str, smtputf8: bool, session: &Session) -> Result<RcptCommand, Wrong> {
+    let settings = &session.settings;
     const BAD_RECIPIENT: &str = "501 5.1.3 Bad recipient address syntax";
     let (path, options) =
         path_after("TO:", arguments).ok_or_else(|| fixed("501 5.5.4 Syntax: RCPT TO:<address>"))?;
@@ -112,14 +107,14 @@ pub(super) fn parse_rcpt(
         let (name, value) = split_option(option);
         match value {
             Some(value) if name.eq_ignore_ascii_case("NOTIFY") => {
-                require_dsn(settings)?;
+                require_dsn(session)?;
                 match parse_notify(value) {
                     Some(notify) if rcpt.notify == Notify::UNSET => rcpt.notify = notify,
                     _ => return Err(fixed("501 5.5.4 Error: Bad NOTIFY parameter syntax")),
                 }
             }
             Some(value) if name.eq_ignore_ascii_case("ORCPT") => {
-                require_dsn(settings)?;
+                require_dsn(session)?;
                 let utf8_fits = smtputf8 || value.is_ascii();
                 if rcpt.orcpt.is_some() || value.len() > DSN_VALUE_BYTES_MAX || !is_orcpt(value) || !utf8_fits
                 {
@@ -221,8 +216,8 @@ fn parse_size(value: Option<&str>, settings: &SmtpdSettings) -> Result<u64, Wron
     Ok(size)
 }
 
-fn require_dsn(settings: &SmtpdSettings) -> Result<(), Wrong> {
-    if settings.offers(Extension::Dsn) { Ok(()) } else { Err(fixed("501 5.7.1 DSN support is disabled")) }
+fn require_dsn(session: &Session) -> Result<(), Wrong> {
+    if session.offers(Extension::Dsn) { Ok(()) } else { Err(fixed("501 5.7.1 DSN support is disabled")) }
 }
 
 fn split_option(option: &str) -> (&str, Option<&str>) {

@@ -5,11 +5,13 @@ use std::mem;
 use super::arguments::{Wrong, parse_bdat, parse_mail, parse_rcpt, words};
 use super::command::Verb;
 use super::event::Event;
+use super::identity::blotted;
 use super::session::{Answer, Bdat, Chunk, Phase, Request, Session, Turn};
 use super::settings::Extension;
-use crate::address::is_domain;
+use super::transaction::RcptCommand;
+use crate::address::{Address, PathRules, is_domain};
 use crate::content::{ContentScanner, Framing};
-use crate::envelope::floor_char_boundary;
+use crate::envelope::{Notify, floor_char_boundary};
 use crate::flush::SiteFlush;
 use crate::limits::LOGGED_TEXT_BYTES_MAX;
 use crate::reply::Reply;
@@ -59,7 +61,7 @@ impl Session {
                 self.say(replies, "221 2.0.0 Bye");
                 self.done(verb, true);
             }
-            Verb::Vrfy => self.vrfy_command(arguments, replies),
+            Verb::Vrfy => return self.vrfy_command(arguments, replies),
             Verb::Etrn => return self.etrn_command(arguments, replies),
             Verb::Starttls => self.refuse(verb, replies, "502 5.5.1 Error: command not implemented"),
             // Whoever guesses passwords is counted before anything else is looked at.
@@ -67,9 +69,8 @@ impl Session {
                 self.phase = Phase::AwaitAuth;
                 return Some(Request::Auth);
             }
-            Verb::Xclient | Verb::Xforward => {
-                self.refuse(verb, replies, "550 5.7.0 Error: insufficient authorization");
-            }
+            Verb::Xclient => return self.xclient_command(arguments, replies),
+            Verb::Xforward => self.xforward_command(arguments, replies),
             Verb::Unknown => unreachable!("unknown words are answered before"),
         }
         None
@@ -99,26 +100,33 @@ impl Session {
             self.refuse(verb, replies, &format!("501 Syntax: {} hostname", verb.word()));
             return None;
         }
+        // The name goes into Received: and into the log; what has a meaning there is blotted out.
+        let name = blotted(arguments.trim_end_matches([' ', '\t']));
+        if self.settings.asks_at_helo {
+            self.phase = Phase::AwaitHelo(verb, name);
+            return Some(Request::Helo);
+        }
         self.transcript.checkpoint(self.settings.history_flush_threshold);
         let discard = self.drop_transaction(content);
+        self.greeted(verb, name, replies);
+        discard
+    }
+
+    /// HELO or EHLO is accepted; the transaction before it is forgotten.
+    fn greeted(&mut self, verb: Verb, name: Box<str>, replies: &mut Vec<u8>) {
         self.esmtp = verb == Verb::Ehlo;
-        // The name goes into Received: and into the log; what has a meaning there is blotted out.
-        let blot = |c: char| if " <>()\\\";@\t".contains(c) || c.is_control() { '?' } else { c };
-        self.helo = Some(arguments.trim_end_matches([' ', '\t']).chars().map(blot).collect());
+        self.helo = Some(name);
         let settings = self.settings.clone();
         if verb == Verb::Helo {
             self.say(replies, &format!("250 {}", settings.myhostname));
         } else {
             let mut text = format!("250-{}\r\n", settings.myhostname);
-            let may_ask_verp = self.client().may_ask_verp;
-            let offered = || {
-                let known = |extension: &Extension| *extension != Extension::Xverp || may_ask_verp;
-                Extension::ALL.into_iter().filter(known).filter(|extension| settings.offers(*extension))
-            };
+            let offered = || Extension::ALL.into_iter().filter(|extension| self.offers(*extension));
             let count = offered().count();
             for (index, extension) in offered().enumerate() {
                 text.push_str(if index + 1 == count { "250 " } else { "250-" });
                 text.push_str(extension.keyword());
+                text.push_str(extension.attributes());
                 if extension == Extension::Size && settings.message_size_limit > 0 {
                     text.push_str(&format!(" {}", settings.message_size_limit));
                 }
@@ -132,7 +140,6 @@ impl Session {
             self.say(replies, &text);
         }
         self.done(verb, true);
-        discard
     }
 
     fn mail_command(&mut self, arguments: &str, replies: &mut Vec<u8>) -> Option<Request> {
@@ -144,7 +151,8 @@ impl Session {
             self.refuse(Verb::Mail, replies, "503 5.5.1 Error: nested MAIL command");
             return None;
         }
-        match parse_mail(arguments, self.client().may_ask_verp, &self.settings) {
+        let parsed = parse_mail(arguments, self);
+        match parsed {
             Ok(mail) => {
                 self.phase = Phase::AwaitMail(mail);
                 Some(Request::Mail)
@@ -168,7 +176,7 @@ impl Session {
             self.refuse(Verb::Rcpt, replies, "503 5.5.1 Error: RCPT after BDAT");
             return None;
         }
-        match parse_rcpt(arguments, mail.smtputf8, &self.settings) {
+        match parse_rcpt(arguments, mail.smtputf8, self) {
             Ok(_) if self.recipients.len() >= self.settings.recipient_limit => {
                 self.say(replies, "452 4.5.3 Error: too many recipients");
                 // A list server that goes on is answered in peace for a while; RFC 5321 §4.5.3.1.10.
@@ -217,7 +225,7 @@ impl Session {
     /// RFC 3030 §2. A payload follows at once, so even a refused command must take it off the wire; where its length
     /// is unknown the session ends.
     fn bdat_command(&mut self, arguments: &str, replies: &mut Vec<u8>) -> Option<Request> {
-        if !self.settings.offers(Extension::Chunking) {
+        if !self.offers(Extension::Chunking) {
             self.refuse(Verb::Bdat, replies, "521 5.5.1 Error: command not implemented");
             return None;
         }
@@ -249,7 +257,8 @@ impl Session {
         None
     }
 
-    fn vrfy_command(&mut self, arguments: &str, replies: &mut Vec<u8>) {
+    /// RFC 5321 §3.5.3: 252 says that nothing was verified, only that mail would be taken. As for RCPT, restrictions decide.
+    fn vrfy_command(&mut self, arguments: &str, replies: &mut Vec<u8>) -> Option<Request> {
         let wrong = if self.settings.disable_vrfy {
             Some("502 5.5.1 VRFY command is disabled")
         } else if self.settings.helo_required && self.helo.is_none() {
@@ -259,13 +268,21 @@ impl Session {
         } else {
             None
         };
-        match wrong {
-            Some(line) => self.refuse(Verb::Vrfy, replies, line),
-            None => {
-                // RFC 5321 §3.5.3: 252 says that nothing was verified.
-                let address = arguments.trim_end_matches([' ', '\t']);
-                self.say(replies, &format!("252 2.0.0 {address}"));
-                self.done(Verb::Vrfy, true);
+        if let Some(line) = wrong {
+            self.refuse(Verb::Vrfy, replies, line);
+            return None;
+        }
+        let written = arguments.trim_end_matches([' ', '\t']);
+        let rules = PathRules { strict: false, allow_null: false };
+        match Address::parse_path(written.as_bytes(), rules) {
+            Ok(address) => {
+                let rcpt = RcptCommand { address, orcpt: None, notify: Notify::UNSET };
+                self.phase = Phase::AwaitVerify(rcpt, written.into());
+                Some(Request::Verify)
+            }
+            Err(_) => {
+                self.refuse(Verb::Vrfy, replies, "501 5.1.3 Bad recipient address syntax");
+                None
             }
         }
     }
@@ -314,6 +331,17 @@ impl Session {
     pub fn answer(&mut self, answer: Answer<'_>, replies: &mut Vec<u8>) {
         let phase = mem::replace(&mut self.phase, Phase::Command);
         match (phase, answer) {
+            (Phase::AwaitHelo(verb, name), Answer::Accept) => {
+                self.transcript.checkpoint(self.settings.history_flush_threshold);
+                self.discard_due = self.reset();
+                self.greeted(verb, name, replies);
+            }
+            (Phase::AwaitHelo(verb, name), Answer::Refuse(reply)) => {
+                self.phase = Phase::AwaitHelo(verb, name);
+                self.note_reject(verb.word(), reply.line(), None);
+                self.phase = Phase::Command;
+                self.refuse(verb, replies, reply.line());
+            }
             (Phase::AwaitMail(mail), Answer::Accept) => {
                 self.mail = Some(mail);
                 self.say(replies, "250 2.1.0 Ok");
@@ -323,6 +351,7 @@ impl Session {
                 self.phase = Phase::AwaitMail(mail);
                 self.note_reject("MAIL", reply.line(), None);
                 self.phase = Phase::Command;
+                self.access.forget_transaction();
                 self.refuse(Verb::Mail, replies, reply.line());
             }
             (Phase::AwaitMail(_), Answer::Exceeded(exceeded)) => {
@@ -354,13 +383,23 @@ impl Session {
                 self.note_reject("RCPT", reply.line(), Some(rcpt.address.as_str()));
                 self.refuse(Verb::Rcpt, replies, reply.line());
             }
+            (Phase::AwaitVerify(_, written), Answer::Accept) => {
+                self.say(replies, &format!("252 2.0.0 {written}"));
+                self.done(Verb::Vrfy, true);
+            }
+            (Phase::AwaitVerify(rcpt, _), Answer::Refuse(reply)) => {
+                self.note_reject("VRFY", reply.line(), Some(rcpt.address.as_str()));
+                self.refuse(Verb::Vrfy, replies, reply.line());
+            }
             (Phase::AwaitData, Answer::Accept) => {
                 self.begin_content(Framing::Dot);
                 self.phase = Phase::Data;
                 self.say(replies, DOT_PROMPT);
             }
-            (Phase::AwaitData, Answer::Refuse(reply)) => {
+            (phase @ Phase::AwaitData, Answer::Refuse(reply)) => {
+                self.phase = phase;
                 self.note_reject("DATA", reply.line(), None);
+                self.phase = Phase::Command;
                 self.refuse(Verb::Data, replies, reply.line());
             }
             (Phase::AwaitChunk(chunk), Answer::Accept) => {
@@ -368,7 +407,8 @@ impl Session {
                 self.bdat = Bdat::Receiving;
                 self.phase = Phase::Chunk(chunk);
             }
-            (Phase::AwaitChunk(chunk), Answer::Refuse(reply)) => {
+            (phase @ Phase::AwaitChunk(chunk), Answer::Refuse(reply)) => {
+                self.phase = phase;
                 self.note_reject("BDAT", reply.line(), None);
                 self.phase = Phase::Skip(chunk, reply);
             }
@@ -386,8 +426,10 @@ impl Session {
                 self.done(verb, true);
                 self.transcript.checkpoint(self.settings.history_flush_threshold);
             }
-            (Phase::AwaitEnd, Answer::Refuse(reply)) => {
+            (phase @ Phase::AwaitEnd, Answer::Refuse(reply)) => {
+                self.phase = phase;
                 self.note_reject("END-OF-MESSAGE", reply.line(), None);
+                self.phase = Phase::Command;
                 let verb = if self.bdat == Bdat::No { Verb::Data } else { Verb::Bdat };
                 self.reset();
                 self.refuse(verb, replies, reply.line());

@@ -19,8 +19,10 @@ pub struct SessionLog {
 /// What happened. `after` is the last command, `CONNECT`, `UNKNOWN` or `END-OF-MESSAGE`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// A command or message was refused by policy.
-    Reject {
+    /// A command or message was refused by policy, or something else is to be done with it.
+    Check {
+        /// `reject`, `reject_warning`, `hold`, `discard`, `filter`, …
+        verb: &'static str,
         /// The message's queue id, once the shard has named it.
         queue_id: Option<Box<str>>,
         /// The stage.
@@ -28,6 +30,8 @@ pub enum Event {
         /// The reply and what is known of the transaction.
         text: Box<str>,
     },
+    /// Something is wrong with the configuration, a table or the DNS, as restrictions found.
+    Warning(Box<str>),
     /// The client sent before its turn.
     ImproperPipelining {
         /// The command after which it should have waited.
@@ -94,8 +98,9 @@ impl SessionLog {
             Event::NonSmtpCommand(_)
             | Event::IllegalAddress { .. }
             | Event::LimitExceeded { .. }
-            | Event::EtrnRefused { .. } => true,
-            Event::Reject { .. }
+            | Event::EtrnRefused { .. }
+            | Event::Warning(_) => true,
+            Event::Check { .. }
             | Event::ImproperPipelining { .. }
             | Event::LostConnection { .. }
             | Event::Timeout { .. }
@@ -108,10 +113,11 @@ impl fmt::Display for SessionLog {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let client = &self.client;
         match &self.event {
-            Event::Reject { queue_id, after, text } => {
+            Event::Check { verb, queue_id, after, text } => {
                 let id = queue_id.as_deref().unwrap_or("NOQUEUE");
-                write!(f, "{id}: reject: {after} from {client}: {text}")
+                write!(f, "{id}: {verb}: {after} from {client}: {text}")
             }
+            Event::Warning(text) => write!(f, "warning: {text}"),
             Event::ImproperPipelining { after, input } => {
                 write!(f, "improper command pipelining after {after} from {client}: {input}")
             }

@@ -2,39 +2,24 @@
 
 use std::borrow::Cow;
 use std::mem;
-use std::net::IpAddr;
 use std::rc::Rc;
 
 use memchr::memchr;
 
+use super::client::Client;
 use super::command::{Statistics, Verb};
 use super::event::{Event, SessionLog, escaped};
-use super::settings::SmtpdSettings;
+use super::identity::{Forwarded, NewIdentity};
+use super::settings::{Extension, SmtpdSettings};
 use super::transaction::{MailTransaction, RcptCommand};
 use super::trouble::error_class;
+use crate::access::AccessMemory;
 use crate::anvil::Exceeded;
 use crate::content::{BareNewline, ContentScanner};
 use crate::flush::SiteFlush;
 use crate::limits::{LOG_EVENTS_MAX, REPLY_BYTES_MAX};
 use crate::reply::Reply;
 use crate::transcript::{ErrorClass, Excerpt, Side, Transcript};
-
-/// Who is connected.
-#[derive(Debug, Clone)]
-pub struct Client {
-    /// The verified host name; `None` prints as `unknown`.
-    pub name: Option<String>,
-    /// The address.
-    pub address: IpAddr,
-    /// The port.
-    pub port: u16,
-    /// Matches `mynetworks`.
-    pub in_mynetworks: bool,
-    /// Matches `smtpd_authorized_verp_clients`.
-    pub may_ask_verp: bool,
-    /// Matches `smtpd_forbid_bare_newline_exclusions`: bare LF counts as a line end everywhere.
-    pub bare_newline_excluded: bool,
-}
 
 /// What the session wants next. Whatever it is, replies gathered so far may be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,10 +29,20 @@ pub enum Request {
     /// Replies or log events have gathered to their limit, or there is something to report: send and drain them and
     /// [`Session::take_report`], then step on with the rest.
     Send,
+    /// A command has come, and commands are filtered ([`Session::command_line`]): give what is to be read instead
+    /// ([`Session::filtered`]). No answer.
+    Filter,
+    /// HELO or EHLO was given ([`Session::facts`]): answer it. Asked only if `smtpd_delay_reject` is off.
+    Helo,
+    /// XCLIENT was understood ([`Session::proposed_client`]): make the session that client's
+    /// ([`Session::become_client`]) and greet it. No answer.
+    Xclient,
     /// MAIL was understood ([`Session::mail`]): answer it.
     Mail,
     /// RCPT was understood ([`Session::last_recipient`]): answer it.
     Recipient,
+    /// VRFY was understood ([`Session::last_recipient`]): answer whether mail to the address would be taken.
+    Verify,
     /// DATA, or the first BDAT: answer whether content may come.
     Data,
     /// Content grew and all input is used up: the content may be spilled or passed on, and the buffer emptied.
@@ -99,8 +94,15 @@ pub enum Answer<'a> {
 #[derive(Debug, Clone)]
 pub(super) enum Phase {
     Command,
+    /// A command line that is to be filtered.
+    AwaitFilter(Vec<u8>),
+    /// HELO or EHLO with its name.
+    AwaitHelo(Verb, Box<str>),
+    AwaitXclient(Box<NewIdentity>),
     AwaitMail(MailTransaction),
     AwaitRecipient(RcptCommand),
+    /// VRFY: the address, and as it was written.
+    AwaitVerify(RcptCommand, Box<str>),
     AwaitData,
     /// The first BDAT of a message waits for the shard's verdict.
     AwaitChunk(Chunk),
@@ -156,11 +158,19 @@ pub struct Session {
     queue_id: Option<Box<str>>,
     pub(super) errors: u32,
     junk: u32,
-    pipelined_ahead: bool,
-    after: &'static str,
+    pub(super) pipelined_ahead: bool,
+    pub(super) after: &'static str,
     statistics: Statistics,
     log: Vec<SessionLog>,
     pub(super) transcript: Transcript,
+    pub(super) access: AccessMemory,
+    pub(super) forwarded: Option<Box<Forwarded>>,
+    /// The client was refused when it came, and may only leave.
+    pub(super) denied: bool,
+    /// The line that the filter gave.
+    filtered: Option<Vec<u8>>,
+    /// Content was dropped by an answer.
+    pub(super) discard_due: bool,
 }
 
 /// What one turn of the loop in [`Session::step`] did.
@@ -172,10 +182,7 @@ pub(super) struct Turn {
 impl Session {
     /// A session that has said nothing yet.
     pub fn new(settings: Rc<SmtpdSettings>, client: Client) -> Session {
-        let mut client_text = format!("{}[{}]", client.name.as_deref().unwrap_or("unknown"), client.address);
-        if settings.client_port_logging {
-            client_text += &format!(":{}", client.port);
-        }
+        let client_text = client.text(settings.client_port_logging);
         Session {
             transcript: Transcript::new(settings.reported_errors, Side::Peer),
             settings,
@@ -201,6 +208,11 @@ impl Session {
             after: "CONNECT",
             statistics: Statistics::default(),
             log: Vec::new(),
+            access: AccessMemory::default(),
+            forwarded: None,
+            denied: false,
+            filtered: None,
+            discard_due: false,
         }
     }
 
@@ -245,6 +257,9 @@ impl Session {
             if self.closing {
                 return Step { consumed, request: Request::Close };
             }
+            if mem::take(&mut self.discard_due) {
+                return Step { consumed, request: Request::Discard };
+            }
             let log_waits = self.log.len() >= LOG_EVENTS_MAX || self.transcript.is_due();
             if replies.len() >= REPLY_BYTES_MAX || log_waits {
                 return Step { consumed, request: Request::Send };
@@ -275,6 +290,10 @@ impl Session {
             self.say_as(Some(ErrorClass::Protocol), replies, &line);
             return Turn { consumed: 0, request: None };
         }
+        if let Some(line) = self.filtered.take() {
+            let request = self.take_line(&line, rest, replies, content);
+            return Turn { consumed: 0, request };
+        }
         let limit = self.settings.line_length_limit + 1; // a CR may stand before the line's end
         let Some(end) = memchr(b'\n', rest) else {
             let room = limit.saturating_sub(self.line.len());
@@ -284,18 +303,68 @@ impl Session {
         };
         let after = &rest[end + 1..];
         let request = if self.line.is_empty() && !self.line_too_long {
-            self.take_line(&rest[..end], after, replies, content)
+            self.take_or_filter(&rest[..end], after, replies, content)
         } else {
             let mut line = mem::take(&mut self.line);
             let room = limit.saturating_sub(line.len());
             self.line_too_long |= end > room;
             line.extend_from_slice(&rest[..end.min(room)]);
-            let request = self.take_line(&line, after, replies, content);
+            let request = self.take_or_filter(&line, after, replies, content);
             line.clear();
             self.line = line;
             request
         };
         Turn { consumed: end + 1, request }
+    }
+
+    /// Commands are shown to the filter first, if there is one; what is no text, or too long, is none.
+    fn take_or_filter(
+        &mut self,
+        line: &[u8],
+        after: &[u8],
+        replies: &mut Vec<u8>,
+        content: &mut Vec<u8>,
+    ) -> Option<Request> {
+        if self.settings.filters_commands && !self.line_too_long && std::str::from_utf8(line).is_ok() {
+            self.phase = Phase::AwaitFilter(line.to_vec());
+            return Some(Request::Filter);
+        }
+        self.take_line(line, after, replies, content)
+    }
+
+    /// The command line that [`Request::Filter`] is about, without its line end.
+    ///
+    /// # Panics
+    /// When none waits.
+    pub fn command_line(&self) -> &str {
+        match &self.phase {
+            Phase::AwaitFilter(line) => {
+                let line = line.strip_suffix(b"\r").unwrap_or(line);
+                std::str::from_utf8(line).expect("only text is shown to the filter")
+            }
+            phase => panic!("no command waits for the filter: {phase:?}"),
+        }
+    }
+
+    /// What is to be read instead of the command that waits; None for the command itself.
+    ///
+    /// # Panics
+    /// When none waits.
+    pub fn filtered(&mut self, instead: Option<&str>) {
+        match mem::replace(&mut self.phase, Phase::Command) {
+            Phase::AwaitFilter(line) => {
+                self.filtered = Some(instead.map_or(line, |instead| format!("{instead}\r").into_bytes()));
+            }
+            phase => panic!("no command waits for the filter: {phase:?}"),
+        }
+    }
+
+    /// The filter could not be asked about the command that waits: the session ends; the next step asks to close.
+    pub fn refuse_local_error(&mut self, replies: &mut Vec<u8>) {
+        self.phase = Phase::Command;
+        let line = format!("421 4.3.0 {} Server local data error", self.settings.myhostname);
+        self.note_reject(self.after, &line, None);
+        self.end_now(replies, &line);
     }
 
     /// One line without its LF; `after` is what has already arrived behind it.
@@ -334,6 +403,10 @@ impl Session {
         let verb = Verb::of(word);
         self.statistics.count(verb);
         self.after = verb.word();
+        if self.denied && verb != Verb::Quit {
+            let text = format!("503 5.7.0 Error: access denied for {}", self.client_text);
+            return self.fault(replies, &text);
+        }
         if verb == Verb::Unknown {
             if self.is_forbidden(word) {
                 self.note(Event::NonSmtpCommand(escaped(line.as_bytes())));
@@ -471,6 +544,11 @@ impl Session {
         self.after = after;
     }
 
+    /// The session is over: the next step asks to close.
+    pub fn is_closing(&self) -> bool {
+        self.closing
+    }
+
     /// No transaction is under way and nothing of a command has come: the session may be closed without loss.
     pub fn is_idle(&self) -> bool {
         matches!(self.phase, Phase::Command) && self.mail.is_none() && self.line.is_empty()
@@ -486,9 +564,32 @@ impl Session {
         &self.client_text
     }
 
-    /// The name the client gave with HELO or EHLO.
+    pub(super) fn set_client(&mut self, client: Client) {
+        self.client_text = client.text(self.settings.client_port_logging).into();
+        self.client = client;
+    }
+
+    /// Whether EHLO shows this client the extension, and it may be used.
+    pub(super) fn offers(&self, extension: Extension) -> bool {
+        let allowed = match extension {
+            Extension::Xverp => self.client.may_ask_verp,
+            Extension::Xclient => self.client.may_xclient,
+            Extension::Xforward => self.client.may_xforward,
+            _ => true,
+        };
+        let discarded = match &self.client.discard_ehlo_keywords {
+            Some(keywords) => keywords,
+            None => &self.settings.discard_ehlo_keywords,
+        };
+        allowed && !discarded.contains(&extension) && self.settings.has(extension)
+    }
+
+    /// The name the client gave with HELO or EHLO, also the one that waits for its answer.
     pub fn helo(&self) -> Option<&str> {
-        self.helo.as_deref()
+        match &self.phase {
+            Phase::AwaitHelo(_, name) => Some(name),
+            _ => self.helo.as_deref(),
+        }
     }
 
     /// `ESMTP` after EHLO, else `SMTP`.
@@ -513,7 +614,7 @@ impl Session {
     /// When there is neither.
     pub fn last_recipient(&self) -> &RcptCommand {
         match &self.phase {
-            Phase::AwaitRecipient(rcpt) => rcpt,
+            Phase::AwaitRecipient(rcpt) | Phase::AwaitVerify(rcpt, _) => rcpt,
             _ => self.recipients.last().expect("last_recipient() is for a transaction with recipients"),
         }
     }
@@ -551,6 +652,8 @@ impl Session {
         self.overshoot = 0;
         self.queue_id = None;
         self.bdat = Bdat::No;
+        self.access.forget_transaction();
+        self.forwarded = None;
         self.scanner.take().is_some()
     }
 
@@ -606,22 +709,30 @@ impl Session {
 
     /// Notes a reject with what is known of the transaction; `rcpt` is the recipient it is about.
     pub(super) fn note_reject(&mut self, after: &'static str, reply: &str, rcpt: Option<&str>) {
-        let sender = match &self.phase {
-            Phase::AwaitMail(mail) => Some(&mail.sender),
-            _ => self.mail.as_ref().map(|mail| &mail.sender),
-        };
-        let mut text = format!("{reply};");
-        if let Some(sender) = sender {
+        let only = if rcpt.is_none() { self.only_recipient() } else { None };
+        self.note_verb("reject", after, reply, rcpt.or(only.as_deref()));
+    }
+
+    /// Notes what a check said, with what is known of the transaction.
+    pub(super) fn note_verb(
+        &mut self,
+        verb: &'static str,
+        after: &'static str,
+        said: &str,
+        rcpt: Option<&str>,
+    ) {
+        let mut text = format!("{said};");
+        if let Some(sender) = self.sender() {
             text.push_str(&format!(" from=<{sender}>"));
         }
         if let Some(rcpt) = rcpt {
             text.push_str(&format!(" to=<{rcpt}>"));
         }
         text.push_str(&format!(" proto={}", self.protocol()));
-        if let Some(helo) = &self.helo {
+        if let Some(helo) = self.helo() {
             text.push_str(&format!(" helo=<{helo}>"));
         }
-        self.note(Event::Reject { queue_id: self.queue_id.clone(), after, text: text.into() });
+        self.note(Event::Check { verb, queue_id: self.queue_id.clone(), after, text: text.into() });
     }
 }
 

@@ -58,6 +58,11 @@ pub struct SmtpdSettings {
     pub soft_bounce: bool,
     /// `smtpd_discard_ehlo_keywords`.
     pub discard_ehlo_keywords: Vec<Extension>,
+    /// There is an `smtpd_command_filter`: each command is shown to it.
+    pub filters_commands: bool,
+    /// HELO and EHLO are answered by the shard ([`super::Request::Helo`]): there are restrictions, and
+    /// `smtpd_delay_reject` is off.
+    pub asks_at_helo: bool,
     /// Command words of `smtpd_forbidden_commands`, in any case. A word that begins with no letter is always forbidden.
     pub forbidden_commands: Vec<String>,
 }
@@ -92,17 +97,19 @@ impl SmtpdSettings {
             history_flush_threshold: 100,
             soft_bounce: false,
             discard_ehlo_keywords: Vec::new(),
+            filters_commands: false,
+            asks_at_helo: false,
             forbidden_commands: ["CONNECT", "GET", "POST"].map(str::to_owned).to_vec(),
         }
     }
 
-    pub(super) fn offers(&self, extension: Extension) -> bool {
-        !self.discard_ehlo_keywords.contains(&extension)
-            && match extension {
-                Extension::Vrfy => !self.disable_vrfy,
-                Extension::Smtputf8 => self.smtputf8_enable,
-                _ => true,
-            }
+    /// Whether the service has this extension at all.
+    pub(super) fn has(&self, extension: Extension) -> bool {
+        match extension {
+            Extension::Vrfy => !self.disable_vrfy,
+            Extension::Smtputf8 => self.smtputf8_enable,
+            _ => true,
+        }
     }
 }
 
@@ -120,6 +127,10 @@ pub enum Extension {
     Etrn,
     /// Variable envelope return paths, to clients that may ask for them only.
     Xverp,
+    /// To clients that may speak for others only; its value are the attributes.
+    Xclient,
+    /// To clients that may pass on what they know of theirs only; its value are the attributes.
+    Xforward,
     /// RFC 2034.
     EnhancedStatusCodes,
     /// RFC 6152.
@@ -134,12 +145,14 @@ pub enum Extension {
 
 impl Extension {
     /// Every extension, in EHLO's order.
-    pub const ALL: [Extension; 10] = [
+    pub const ALL: [Extension; 12] = [
         Extension::Pipelining,
         Extension::Size,
         Extension::Vrfy,
         Extension::Etrn,
         Extension::Xverp,
+        Extension::Xclient,
+        Extension::Xforward,
         Extension::EnhancedStatusCodes,
         Extension::EightBitMime,
         Extension::Dsn,
@@ -155,11 +168,22 @@ impl Extension {
             Extension::Vrfy => "VRFY",
             Extension::Etrn => "ETRN",
             Extension::Xverp => "XVERP",
+            Extension::Xclient => "XCLIENT",
+            Extension::Xforward => "XFORWARD",
             Extension::EnhancedStatusCodes => "ENHANCEDSTATUSCODES",
             Extension::EightBitMime => "8BITMIME",
             Extension::Dsn => "DSN",
             Extension::Smtputf8 => "SMTPUTF8",
             Extension::Chunking => "CHUNKING",
+        }
+    }
+
+    /// What stands behind the keyword, if that is always the same.
+    pub(super) fn attributes(self) -> &'static str {
+        match self {
+            Extension::Xclient => " NAME ADDR PROTO HELO REVERSE_NAME PORT DESTADDR DESTPORT",
+            Extension::Xforward => " NAME ADDR PROTO HELO SOURCE PORT IDENT",
+            _ => "",
         }
     }
 

@@ -46,6 +46,8 @@ fn dialogue() -> impl Strategy<Value = Vec<u8>> {
         Just(b"ETRN x\r\n".to_vec()),
         Just(b"AUTH PLAIN AGEAYg==\r\n".to_vec()),
         Just(b"MAIL FROM:<a@x.example> XVERP=+=\r\n".to_vec()),
+        Just(b"XCLIENT NAME=a.example ADDR=192.0.2.1\r\n".to_vec()),
+        Just(b"XFORWARD NAME=[UNAVAILABLE] IDENT=x+2B\r\n".to_vec()),
         "[A-Z]{4} [ -~]{0,30}\r\n".prop_map(String::into_bytes),
         wire_bytes(),
     ];
@@ -126,7 +128,7 @@ proptest! {
         // Whether something was pipelined too early depends on what arrives together.
         let config = [("smtpd_forbid_unauth_pipelining".to_owned(), "no".to_owned())];
         let run = |piece: usize| {
-            let mut server = Server::new(&config, &[]);
+            let mut server = Server::new(&config, &[], &[]);
             input.chunks(piece).for_each(|part| server.feed(part));
             let mut seen = server.take_seen();
             seen.retain(|line| !matches!(line, Line::Log(text) if text.starts_with("improper")));
@@ -166,14 +168,7 @@ proptest! {
 
 fn stranger(settings: SmtpdSettings) -> Session {
     let address = IpAddr::from([192, 0, 2, 1]);
-    let client = Client {
-        name: None,
-        address,
-        port: 1,
-        in_mynetworks: false,
-        may_ask_verp: false,
-        bare_newline_excluded: false,
-    };
+    let client = Client::stranger(address, 1);
     Session::new(Rc::new(settings), client)
 }
 
@@ -270,7 +265,7 @@ fn a_flood_of_tiny_commands_asks_to_send_before_replies_pile_up() {
 #[test]
 fn timeouts_and_losses_are_said_with_the_last_command() {
     let say = |input: &[u8], end: fn(&mut Session, &mut Vec<u8>)| {
-        let mut server = Server::new(&[], &[]);
+        let mut server = Server::new(&[], &[], &[]);
         server.feed(input);
         let mut replies = Vec::new();
         end(&mut server.session, &mut replies);
@@ -286,7 +281,7 @@ fn timeouts_and_losses_are_said_with_the_last_command() {
         (log.as_str(), statistics.as_str()),
         ("timeout after CONNECT from localhost[127.0.0.1]", "commands=0/0")
     );
-    let mut server = Server::new(&[], &[]);
+    let mut server = Server::new(&[], &[], &[]);
     for line in transaction.split_inclusive(|byte| *byte == b'\n') {
         server.feed(line);
     }

@@ -3,6 +3,7 @@
 mod hostile_input;
 mod server;
 mod transcript;
+mod world;
 
 use transcript::{Cut, Transcript, all, parse, play};
 

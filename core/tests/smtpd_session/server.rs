@@ -3,22 +3,24 @@
 use std::net::IpAddr;
 use std::rc::Rc;
 
-use ringpost_core::access::{AccessFacts, AccessLists};
+use ringpost_core::access::{AccessRules, Outcome, Stage};
 use ringpost_core::address::Address;
 use ringpost_core::cleanup::{CleanupSettings, Facts, clean_head};
-use ringpost_core::config::Restriction;
 use ringpost_core::content::{BareNewline, is_wire_form};
 use ringpost_core::flush::SiteFlush;
+use ringpost_core::lookup::at_once;
 use ringpost_core::reply::Reply;
 use ringpost_core::smtpd::{Answer, Client, Extension, Request, Session, SmtpdSettings};
 
-use crate::transcript::Line;
+use crate::transcript::{Line, Record};
+use crate::world::{self, World, relayed};
 
 /// The session, and around it what a shard does.
 pub struct Server {
     pub session: Session,
     answers: Vec<(String, Reply)>,
-    etrn_restrictions: Vec<Restriction>,
+    rules: AccessRules,
+    world: World,
     replies: Vec<u8>,
     content: Vec<u8>,
     spilled: Vec<u8>,
@@ -29,28 +31,59 @@ pub struct Server {
 }
 
 impl Server {
-    pub fn new(config: &[(String, String)], answers: &[(String, String)]) -> Server {
-        let (settings, client) = settings(config);
+    pub fn new(config: &[(String, String)], answers: &[(String, String)], records: &[Record]) -> Server {
+        let (mut settings, client) = settings(config);
+        let (rules, world) = world::rules(config, records);
+        settings.asks_at_helo = !rules.is_idle(Stage::Helo);
         let answers = answers
             .iter()
             .map(|(stage, reply)| {
                 (stage.clone(), Reply::parse(reply).expect("a transcript answers by a reply"))
             })
             .collect();
-        let mut session = Session::new(Rc::new(settings), client);
-        let mut replies = Vec::new();
-        session.greet(&mut replies);
-        Server {
+        let session = Session::new(Rc::new(settings), client);
+        let mut server = Server {
             session,
             answers,
-            etrn_restrictions: etrn_restrictions(config),
-            replies,
+            rules,
+            world,
+            replies: Vec::new(),
             content: Vec::new(),
             spilled: Vec::new(),
             sent: Vec::new(),
             seen: Vec::new(),
             closed: false,
             messages: 0,
+        };
+        server.welcome();
+        server
+    }
+
+    fn welcome(&mut self) {
+        if !self.rules.is_idle(Stage::Connect)
+            && let Some(reply) = self.check(Stage::Connect)
+        {
+            self.session.deny(&reply, &mut self.replies);
+            return;
+        }
+        self.session.greet(&mut self.replies);
+    }
+
+    /// What the restrictions of a stage say.
+    fn check(&mut self, stage: Stage) -> Option<Reply> {
+        let mut access = self.session.take_access();
+        let facts = self.session.facts(stage);
+        let decision = self.rules.decide(&self.world, &facts, &mut access);
+        let Outcome { refusal, notes } = at_once(decision).expect("nothing waits in memory");
+        self.session.put_access(access);
+        self.session.note_checks(notes);
+        refusal
+    }
+
+    fn decide_stage(&mut self, stage: Stage, name: &str) {
+        match self.check(stage) {
+            None => self.decide(name, Answer::Accept),
+            Some(reply) => self.session.answer(Answer::Refuse(reply), &mut self.replies),
         }
     }
 
@@ -80,9 +113,20 @@ impl Server {
                     self.seen.push(Line::Pause);
                 }
                 Request::Close => self.closed = true,
-                Request::Mail => self.decide("MAIL", Answer::Accept),
-                Request::Recipient => self.decide_recipient(),
-                Request::Data => self.decide("DATA", Answer::Accept),
+                Request::Filter => self.session.filtered(None),
+                Request::Helo => self.decide_stage(Stage::Helo, "HELO"),
+                Request::Xclient => {
+                    // The networks of the base configuration are all that a transcript's client may be in.
+                    let mut client = self.session.proposed_client().clone();
+                    client.in_mynetworks = client.address.is_loopback();
+                    self.session.become_client(client);
+                    self.welcome();
+                }
+                Request::Mail if self.rules.is_idle(Stage::Mail) => self.decide("MAIL", Answer::Accept),
+                Request::Mail => self.decide_stage(Stage::Mail, "MAIL"),
+                Request::Recipient => self.decide_stage(Stage::Recipient, "RCPT"),
+                Request::Verify => self.decide_stage(Stage::Recipient, "VRFY"),
+                Request::Data => self.decide_stage(Stage::Data, "DATA"),
                 Request::EndOfContent => self.decide_end(),
                 Request::Auth => self.decide("AUTH", Answer::Accept),
                 Request::Etrn => self.decide_etrn(),
@@ -98,40 +142,10 @@ impl Server {
         self.session.answer(answer, &mut self.replies);
     }
 
-    fn decide_recipient(&mut self) {
-        let trusted = self.session.client().in_mynetworks;
-        let recipient = &self.session.last_recipient().address;
-        let lists = AccessLists {
-            relay: vec![Restriction::PermitMynetworks, Restriction::RejectUnauthDestination],
-            relay_reject_code: 554,
-            ..AccessLists::default()
-        };
-        let facts = AccessFacts {
-            client_in_mynetworks: trusted,
-            client: self.session.client_text(),
-            recipient: Some(recipient),
-            destination_is_ours: recipient.domain().is_none_or(|domain| domain == "relay.example"),
-            etrn_domain: None,
-        };
-        match lists.at_recipient(&facts) {
-            None => self.decide("RCPT", Answer::Accept),
-            Some(reply) => self.session.answer(Answer::Refuse(reply), &mut self.replies),
-        }
-    }
-
     /// The domain that the base configuration relays for is the one whose mail can be asked for.
     fn decide_etrn(&mut self) {
         let domain = self.session.etrn_domain().to_owned();
-        let facts = AccessFacts {
-            client_in_mynetworks: self.session.client().in_mynetworks,
-            client: self.session.client_text(),
-            recipient: None,
-            destination_is_ours: true,
-            etrn_domain: Some(&domain),
-        };
-        let lists =
-            AccessLists { etrn: self.etrn_restrictions.clone(), reject_code: 554, ..AccessLists::default() };
-        if let Some(reply) = lists.at_etrn(&facts) {
+        if let Some(reply) = self.check(Stage::Etrn) {
             self.session.answer(Answer::Refuse(reply), &mut self.replies);
         } else if self.answers.iter().any(|(stage, _)| stage == "ETRN") {
             self.session.answer(Answer::Flush(SiteFlush::Failed), &mut self.replies);
@@ -146,6 +160,10 @@ impl Server {
         self.spilled.append(&mut self.content);
         let message = std::mem::take(&mut self.spilled);
         assert!(is_wire_form(&message), "content must be wire form");
+        if let Some(reply) = self.check(Stage::EndOfData) {
+            self.session.answer(Answer::Refuse(reply), &mut self.replies);
+            return;
+        }
         let sender = Address::null();
         let facts = Facts {
             helo: self.session.helo(),
@@ -189,7 +207,7 @@ impl Server {
         let text = String::from_utf8(sent).expect("replies are text");
         for line in text.split_inclusive("\r\n") {
             let line = line.strip_suffix("\r\n").expect("replies end in CRLF");
-            self.seen.push(Line::Server(line.to_owned()));
+            self.seen.push(Line::Server(line.replace("localhost[127.0.0.1]", "CLIENT")));
         }
     }
 
@@ -214,36 +232,12 @@ fn split_crlf(text: &[u8]) -> Vec<&[u8]> {
     lines
 }
 
-/// `relay.example` or a sub-domain of it.
-fn relayed(domain: &str) -> bool {
-    format!(".{}", domain.to_ascii_lowercase()).ends_with(".relay.example")
-}
-
-/// What a transcript sets `smtpd_etrn_restrictions` to.
-fn etrn_restrictions(config: &[(String, String)]) -> Vec<Restriction> {
-    let set = config.iter().find(|(key, _)| key == "smtpd_etrn_restrictions");
-    let words = set.map_or("", |(_, value)| value).split([',', ' ']).filter(|word| !word.is_empty());
-    words
-        .map(|word| match word {
-            "permit_mynetworks" => Restriction::PermitMynetworks,
-            "reject" => Restriction::Reject,
-            _ => panic!("{word}"),
-        })
-        .collect()
-}
-
 /// The settings of a transcript: its base (see the README there) and what its `config:` lines change.
 fn settings(config: &[(String, String)]) -> (SmtpdSettings, Client) {
     let mut s = SmtpdSettings::new("mx.example");
     s.error_sleep_ms = 0;
-    let mut client = Client {
-        name: Some("localhost".into()),
-        address: IpAddr::from([127, 0, 0, 1]),
-        port: 40_000,
-        in_mynetworks: true,
-        may_ask_verp: false,
-        bare_newline_excluded: false,
-    };
+    let mut client = Client::stranger(IpAddr::from([127, 0, 0, 1]), 40_000).named("localhost");
+    client.in_mynetworks = true;
     for (key, value) in config {
         let yes = value == "yes";
         let number = || value.parse::<usize>().expect("a number");
@@ -264,7 +258,9 @@ fn settings(config: &[(String, String)]) -> (SmtpdSettings, Client) {
             "strict_smtputf8" => s.strict_smtputf8 = yes,
             "soft_bounce" => s.soft_bounce = yes,
             "smtpd_banner" => s.banner = value.clone(),
-            "smtpd_etrn_restrictions" => {}
+            "smtpd_client_port_logging" => s.client_port_logging = yes,
+            "smtpd_authorized_xclient_hosts" => client.may_xclient = !value.is_empty(),
+            "smtpd_authorized_xforward_hosts" => client.may_xforward = !value.is_empty(),
             "smtpd_authorized_verp_clients" => client.may_ask_verp = !value.is_empty(),
             "mynetworks" => client.in_mynetworks = !value.is_empty(),
             "smtpd_forbid_bare_newline_exclusions" => client.bare_newline_excluded = value == "$mynetworks",
@@ -282,8 +278,25 @@ fn settings(config: &[(String, String)]) -> (SmtpdSettings, Client) {
             "smtpd_forbidden_commands" => {
                 s.forbidden_commands = value.split_whitespace().map(str::to_owned).collect();
             }
+            // What only restrictions read.
+            _ if is_of_restrictions(key) => {}
             _ => panic!("unknown parameter {key}"),
         }
     }
     (s, client)
+}
+
+fn is_of_restrictions(key: &str) -> bool {
+    key.ends_with("_restrictions")
+        || key.ends_with("_code")
+        || matches!(
+            key,
+            "smtpd_delay_reject"
+                | "smtpd_restriction_classes"
+                | "recipient_delimiter"
+                | "parent_domain_matches_subdomains"
+                | "rbl_reply_maps"
+                | "default_rbl_reply"
+        )
+        || key.starts_with("class_")
 }

@@ -1,6 +1,6 @@
 //! Plays transcripts against a session in memory.
 
-pub use ringpost_tests::transcript::{Line, Transcript, all, parse};
+pub use ringpost_tests::transcript::{Line, Record, Transcript, all, parse};
 
 use crate::server::Server;
 
@@ -24,7 +24,7 @@ pub fn play(transcript: &Transcript, cut: Cut) -> Result<(), String> {
         Line::Log(_) => logs,
         _ => true,
     };
-    let mut server = Server::new(&transcript.config, &transcript.answers);
+    let mut server = Server::new(&transcript.config, &transcript.answers, &transcript.records);
     for (flight_number, exchange) in transcript.exchanges().into_iter().enumerate() {
         let seen: Vec<Line> = server.take_seen().into_iter().filter(shown).collect();
         // Kinds of line are compared in their own order: a log line may come before or after a reply.

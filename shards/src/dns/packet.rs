@@ -46,6 +46,9 @@ impl QueryPacket {
             RecordType::Mx => WireType::MX,
             RecordType::A => WireType::A,
             RecordType::Aaaa => WireType::AAAA,
+            RecordType::Ptr => WireType::PTR,
+            RecordType::Ns => WireType::NS,
+            RecordType::Txt => WireType::TXT,
         };
         let query = Query::query(name, record_type);
         let mut message = Message::new(id, MessageType::Query, OpCode::Query);
@@ -110,6 +113,14 @@ impl Response<'_> {
                 addresses: wanted.iter().filter_map(|record| address(&record.data)).collect(),
                 ttl: ttl_seconds,
             },
+            RecordType::Ptr | RecordType::Ns => Answer::Names {
+                names: wanted.iter().filter_map(|record| host_name(&record.data)).collect(),
+                ttl: ttl_seconds,
+            },
+            RecordType::Txt => Answer::Texts {
+                texts: wanted.iter().filter_map(|record| text(&record.data)).collect(),
+                ttl: ttl_seconds,
+            },
         };
         if wanted.is_empty() { self.negative(Answer::NoData) } else { Decoded { answer, ttl_seconds } }
     }
@@ -135,6 +146,22 @@ fn address(data: &RData) -> Option<IpAddr> {
     match data {
         RData::A(a) => Some(a.0.into()),
         RData::AAAA(aaaa) => Some(aaaa.0.into()),
+        _ => None,
+    }
+}
+
+fn host_name(data: &RData) -> Option<String> {
+    let name = match data {
+        RData::PTR(ptr) => &ptr.0,
+        RData::NS(ns) => &ns.0,
+        _ => return None,
+    };
+    Some(name.to_ascii().trim_end_matches('.').to_owned())
+}
+
+fn text(data: &RData) -> Option<String> {
+    match data {
+        RData::TXT(txt) => Some(String::from_utf8_lossy(&txt.txt_data.concat()).into_owned()),
         _ => None,
     }
 }

@@ -1,39 +1,39 @@
 //! What access restrictions use and answer.
 
-use crate::config::parameter::{Weakens, parameters};
+use crate::config::parameter::parameters;
 
 parameters! {
-    ACCESS_MAP_DEFER_CODE "access_map_defer_code" Int = "450", WithoutEffect("access tables are not served yet"),
+    ACCESS_MAP_DEFER_CODE "access_map_defer_code" Int = "450", Honoured("smtpd"),
         "The reply code of a temporary refusal by an access table.";
-    ACCESS_MAP_REJECT_CODE "access_map_reject_code" Int = "554", WithoutEffect("access tables are not served yet"),
+    ACCESS_MAP_REJECT_CODE "access_map_reject_code" Int = "554", Honoured("smtpd"),
         "The reply code of a refusal by an access table.";
-    DEFAULT_RBL_REPLY "default_rbl_reply" Raw = "$rbl_code Service unavailable; $rbl_class [$rbl_what] blocked using $rbl_domain${rbl_reason?; $rbl_reason}", WithoutEffect("block lists are not served yet"),
+    DEFAULT_RBL_REPLY "default_rbl_reply" Raw = "$rbl_code Service unavailable; $rbl_class [$rbl_what] blocked using $rbl_domain${rbl_reason?; $rbl_reason}", Honoured("smtpd"),
         "The reply to clients and names on a block list.";
-    DEFER_CODE "defer_code" Int = "450", WithoutEffect("the restriction defer is not served yet"),
+    DEFER_CODE "defer_code" Int = "450", Honoured("smtpd"),
         "The reply code of the restriction defer.";
-    INVALID_HOSTNAME_REJECT_CODE "invalid_hostname_reject_code" Int = "501", WithoutEffect("restrictions on names are not served yet"),
+    INVALID_HOSTNAME_REJECT_CODE "invalid_hostname_reject_code" Int = "501", Honoured("smtpd"),
         "The reply code for a malformed HELO name.";
-    MAPS_RBL_DOMAINS "maps_rbl_domains" List = "", WithoutEffect("block lists are not served yet"),
+    MAPS_RBL_DOMAINS "maps_rbl_domains" List = "", Honoured("smtpd"),
         "Block lists of the oldest kind of restriction.";
-    MAPS_RBL_REJECT_CODE "maps_rbl_reject_code" Int = "554", WithoutEffect("block lists are not served yet"),
+    MAPS_RBL_REJECT_CODE "maps_rbl_reject_code" Int = "554", Honoured("smtpd"),
         "The reply code for clients on a block list.";
-    MULTI_RECIPIENT_BOUNCE_REJECT_CODE "multi_recipient_bounce_reject_code" Int = "550", WithoutEffect("that restriction is not served yet"),
+    MULTI_RECIPIENT_BOUNCE_REJECT_CODE "multi_recipient_bounce_reject_code" Int = "550", Honoured("smtpd"),
         "The reply code for a bounce with several recipients.";
-    NON_FQDN_REJECT_CODE "non_fqdn_reject_code" Int = "504", WithoutEffect("restrictions on names are not served yet"),
+    NON_FQDN_REJECT_CODE "non_fqdn_reject_code" Int = "504", Honoured("smtpd"),
         "The reply code for a name that is not fully qualified.";
-    PERMIT_MX_BACKUP_NETWORKS "permit_mx_backup_networks" List = "", WithoutEffect("that restriction is not served yet"),
+    PERMIT_MX_BACKUP_NETWORKS "permit_mx_backup_networks" Networks = "", Honoured("smtpd"),
         "Networks of the primary servers for which backup service is allowed.";
-    PLAINTEXT_REJECT_CODE "plaintext_reject_code" Int = "450", WithoutEffect("that restriction is not served yet"),
+    PLAINTEXT_REJECT_CODE "plaintext_reject_code" Int = "450", Honoured("smtpd"),
         "The reply code for a session without encryption.";
-    RBL_REPLY_MAPS "rbl_reply_maps" Maps = "", WithoutEffect("block lists are not served yet"),
+    RBL_REPLY_MAPS "rbl_reply_maps" Maps = "", Honoured("smtpd"),
         "Replies for single block lists.";
-    REJECT_TEMPFAIL_ACTION "reject_tempfail_action" Text = "defer_if_permit", WithoutEffect("restrictions that look names up are not served yet"),
+    REJECT_TEMPFAIL_ACTION "reject_tempfail_action" Text = "defer_if_permit", Honoured("default of the unknown_…_tempfail_action parameters"),
         "What follows when a restriction that refuses cannot decide.";
     SHOW_USER_UNKNOWN_TABLE_NAME "show_user_unknown_table_name" Bool = "yes", Honoured("resolve"),
         "Whether a refusal says in which table a recipient was not found.";
-    SMTPD_LOG_ACCESS_PERMIT_ACTIONS "smtpd_log_access_permit_actions" List = "", Refused { reason: "permissions are not logged", weakens: Weakens::Never },
+    SMTPD_LOG_ACCESS_PERMIT_ACTIONS "smtpd_log_access_permit_actions" List = "", Honoured("smtpd"),
         "Permissions that are logged.";
-    SMTPD_NULL_ACCESS_LOOKUP_KEY "smtpd_null_access_lookup_key" Text = "<>", WithoutEffect("access tables are not served yet"),
+    SMTPD_NULL_ACCESS_LOOKUP_KEY "smtpd_null_access_lookup_key" Text = "<>", Honoured("smtpd"),
         "The key of the empty sender in access tables.";
     SMTPD_POLICY_SERVICE_DEFAULT_ACTION "smtpd_policy_service_default_action" Text = "451 4.3.5 Server configuration problem", WithoutEffect("policy services are refused as restrictions"),
         "The action when a policy service cannot be asked.";
@@ -51,17 +51,17 @@ parameters! {
         "The longest wait for a policy service.";
     SMTPD_POLICY_SERVICE_TRY_LIMIT "smtpd_policy_service_try_limit" Int = "2", WithoutEffect("policy services are refused as restrictions"),
         "How often a policy service is asked.";
-    SMTPD_RESTRICTION_CLASSES "smtpd_restriction_classes" List = "", WithoutEffect("an item that names a class is itself refused"),
+    SMTPD_RESTRICTION_CLASSES "smtpd_restriction_classes" List = "", Honoured("smtpd"),
         "Names that stand for lists of restrictions.";
-    UNKNOWN_ADDRESS_REJECT_CODE "unknown_address_reject_code" Int = "450", WithoutEffect("restrictions on domains are not served yet"),
+    UNKNOWN_ADDRESS_REJECT_CODE "unknown_address_reject_code" Int = "450", Honoured("smtpd"),
         "The reply code for an address whose domain does not exist.";
-    UNKNOWN_ADDRESS_TEMPFAIL_ACTION "unknown_address_tempfail_action" Text = "$reject_tempfail_action", WithoutEffect("restrictions on domains are not served yet"),
+    UNKNOWN_ADDRESS_TEMPFAIL_ACTION "unknown_address_tempfail_action" Text = "$reject_tempfail_action", Honoured("smtpd"),
         "What follows when a domain cannot be looked up.";
-    UNKNOWN_CLIENT_REJECT_CODE "unknown_client_reject_code" Int = "450", WithoutEffect("restrictions on client names are not served yet"),
+    UNKNOWN_CLIENT_REJECT_CODE "unknown_client_reject_code" Int = "450", Honoured("smtpd"),
         "The reply code for a client without a verified name.";
-    UNKNOWN_HELO_HOSTNAME_TEMPFAIL_ACTION "unknown_helo_hostname_tempfail_action" Text = "$reject_tempfail_action", WithoutEffect("restrictions on names are not served yet"),
+    UNKNOWN_HELO_HOSTNAME_TEMPFAIL_ACTION "unknown_helo_hostname_tempfail_action" Text = "$reject_tempfail_action", Honoured("smtpd"),
         "What follows when a HELO name cannot be looked up.";
-    UNKNOWN_HOSTNAME_REJECT_CODE "unknown_hostname_reject_code" Int = "450", WithoutEffect("restrictions on names are not served yet"),
+    UNKNOWN_HOSTNAME_REJECT_CODE "unknown_hostname_reject_code" Int = "450", Honoured("smtpd"),
         "The reply code for a HELO name that does not exist.";
     UNKNOWN_LOCAL_RECIPIENT_REJECT_CODE "unknown_local_recipient_reject_code" Int = "550", WithoutEffect("tables of recipients are not served yet"),
         "The reply code for an unknown local recipient.";

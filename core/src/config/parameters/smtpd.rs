@@ -39,9 +39,9 @@ parameters! {
         "Tables of the recipients in relay domains; others are refused.";
     SMTPD_AUTHORIZED_VERP_CLIENTS "smtpd_authorized_verp_clients" Networks = "$authorized_verp_clients", Honoured("smtpd"),
         "Clients that may ask for variable envelope return paths.";
-    SMTPD_AUTHORIZED_XCLIENT_HOSTS "smtpd_authorized_xclient_hosts" List = "", Refused { reason: "XCLIENT is not served yet", weakens: Weakens::Never },
+    SMTPD_AUTHORIZED_XCLIENT_HOSTS "smtpd_authorized_xclient_hosts" Networks = "", Honoured("smtpd"),
         "Clients that may speak for others with XCLIENT.";
-    SMTPD_AUTHORIZED_XFORWARD_HOSTS "smtpd_authorized_xforward_hosts" List = "", Refused { reason: "XFORWARD is not served yet", weakens: Weakens::Never },
+    SMTPD_AUTHORIZED_XFORWARD_HOSTS "smtpd_authorized_xforward_hosts" Networks = "", Honoured("smtpd"),
         "Clients that may pass on what they know of theirs with XFORWARD.";
     SMTPD_BANNER "smtpd_banner" Text = "$myhostname ESMTP $mail_name", Honoured("smtpd"),
         "The text after 220 in the greeting.";
@@ -67,15 +67,15 @@ parameters! {
         "The most recipients of a client in a unit of time; 0 for no limit.";
     SMTPD_CLIENT_RESTRICTIONS "smtpd_client_restrictions" Restrictions = "", Honoured("smtpd"),
         "Restrictions on clients.";
-    SMTPD_COMMAND_FILTER "smtpd_command_filter" Maps = "", Refused { reason: "lookup tables are not served yet", weakens: Weakens::Never },
+    SMTPD_COMMAND_FILTER "smtpd_command_filter" Maps = "", Honoured("smtpd"),
         "A table that rewrites commands before they are read.";
     SMTPD_DATA_RESTRICTIONS "smtpd_data_restrictions" Restrictions = "", Honoured("smtpd"),
         "Restrictions at DATA.";
     SMTPD_DELAY_OPEN_UNTIL_VALID_RCPT "smtpd_delay_open_until_valid_rcpt" Bool = "yes", WithoutEffect("nothing is stored before the content has come"),
         "Whether a transaction begins only with the first good recipient.";
-    SMTPD_DELAY_REJECT "smtpd_delay_reject" Bool = "yes", WithoutEffect("restrictions are always looked at for each recipient"),
+    SMTPD_DELAY_REJECT "smtpd_delay_reject" Bool = "yes", Honoured("smtpd"),
         "Whether refusals of the client, HELO and MAIL stages wait for RCPT.";
-    SMTPD_DISCARD_EHLO_KEYWORD_ADDRESS_MAPS "smtpd_discard_ehlo_keyword_address_maps" Maps = "", Refused { reason: "lookup tables are not served yet", weakens: Weakens::Never },
+    SMTPD_DISCARD_EHLO_KEYWORD_ADDRESS_MAPS "smtpd_discard_ehlo_keyword_address_maps" Maps = "", Honoured("smtpd"),
         "EHLO keywords that are not announced to single clients.";
     SMTPD_DISCARD_EHLO_KEYWORDS "smtpd_discard_ehlo_keywords" List = "", Honoured("smtpd"),
         "EHLO keywords that are not announced.";
@@ -87,7 +87,7 @@ parameters! {
         "The delay of an answer after many errors.";
     SMTPD_ETRN_RESTRICTIONS "smtpd_etrn_restrictions" Restrictions = "", Honoured("smtpd"),
         "Restrictions at ETRN.";
-    SMTPD_EXPANSION_FILTER "smtpd_expansion_filter" Raw = "\\t\\40!\"#$%&'()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[\\\\]^_`abcdefghijklmnopqrstuvwxyz{|}~", WithoutEffect("no reply is expanded with what a client sent"),
+    SMTPD_EXPANSION_FILTER "smtpd_expansion_filter" Raw = "\\t\\40!\"#$%&'()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[\\\\]^_`abcdefghijklmnopqrstuvwxyz{|}~", Honoured("smtpd"),
         "Characters that may stand in expanded replies.";
     SMTPD_FORBID_BARE_NEWLINE "smtpd_forbid_bare_newline" Word("no" "yes" "note" "normalize" "reject") = "normalize", Honoured("smtpd"),
         "What is done about lines of content that end without a carriage return.";
@@ -117,7 +117,7 @@ parameters! {
         "The slowest data rate with a deadline for each request, in bytes a second.";
     SMTPD_NOOP_COMMANDS "smtpd_noop_commands" List = "", Refused { reason: "commands cannot be declared void yet", weakens: Weakens::Never },
         "Commands that are answered like NOOP.";
-    SMTPD_PEERNAME_LOOKUP "smtpd_peername_lookup" Bool = "yes", Refused { reason: "client names are not looked up yet, every client is unknown", weakens: Weakens::Never },
+    SMTPD_PEERNAME_LOOKUP "smtpd_peername_lookup" Bool = "yes", Honoured("smtpd"),
         "Whether a client's name is looked up.";
     SMTPD_PER_REQUEST_DEADLINE "smtpd_per_request_deadline" Bool = "${smtpd_per_record_deadline?{$smtpd_per_record_deadline}:{${stress?{yes}:{no}}}}", Refused { reason: "only the time limit of each wait is kept", weakens: Weakens::Never },
         "Whether time limits hold for a whole request instead of for each wait.";
@@ -135,13 +135,13 @@ parameters! {
         "How many recipients beyond the limit are refused before each counts as an error.";
     SMTPD_RECIPIENT_RESTRICTIONS "smtpd_recipient_restrictions" Restrictions = "", Honoured("smtpd"),
         "Further restrictions at RCPT.";
-    SMTPD_REJECT_FOOTER "smtpd_reject_footer" Raw = "", Refused { reason: "footers are not served yet", weakens: Weakens::Never },
+    SMTPD_REJECT_FOOTER "smtpd_reject_footer" Raw = "", Honoured("smtpd"),
         "A text that is added to every refusal.";
-    SMTPD_REJECT_FOOTER_MAPS "smtpd_reject_footer_maps" Maps = "", Refused { reason: "lookup tables are not served yet", weakens: Weakens::Never },
+    SMTPD_REJECT_FOOTER_MAPS "smtpd_reject_footer_maps" Maps = "", Honoured("smtpd"),
         "Texts that are added to single refusals.";
-    SMTPD_REJECT_UNLISTED_RECIPIENT "smtpd_reject_unlisted_recipient" Bool = "yes", WithoutEffect("tables of recipients are not served yet"),
+    SMTPD_REJECT_UNLISTED_RECIPIENT "smtpd_reject_unlisted_recipient" Bool = "yes", Honoured("smtpd"),
         "Whether unknown recipients are refused without a restriction that says so.";
-    SMTPD_REJECT_UNLISTED_SENDER "smtpd_reject_unlisted_sender" Bool = "no", Refused { reason: "tables of recipients are not served yet", weakens: Weakens::Always },
+    SMTPD_REJECT_UNLISTED_SENDER "smtpd_reject_unlisted_sender" Bool = "no", Honoured("smtpd"),
         "Whether senders of ours that do not exist are refused.";
     SMTPD_RELAY_BEFORE_RECIPIENT_RESTRICTIONS "smtpd_relay_before_recipient_restrictions" Bool = "${{$compatibility_level} <level {3.6} ? {no} : {yes}}", Honoured("smtpd"),
         "Whether the relay restrictions are asked before the recipient restrictions.";
@@ -177,9 +177,9 @@ parameters! {
         "Errors after which each answer is delayed.";
     SMTPD_TIMEOUT "smtpd_timeout" Time(Seconds) = "${stress?{10}:{300}}s", Honoured("smtpd"),
         "The longest wait for a client's next command or for it to take an answer.";
-    SMTPD_UPSTREAM_PROXY_PROTOCOL "smtpd_upstream_proxy_protocol" Text = "", Refused { reason: "the PROXY protocol is not served yet, so every client would have the proxy's address", weakens: Weakens::Always },
+    SMTPD_UPSTREAM_PROXY_PROTOCOL "smtpd_upstream_proxy_protocol" Word("" "haproxy") = "", Honoured("smtpd"),
         "The protocol by which a proxy in front tells the client's address.";
-    SMTPD_UPSTREAM_PROXY_TIMEOUT "smtpd_upstream_proxy_timeout" Time(Seconds) = "5s", WithoutEffect("the PROXY protocol is not served yet"),
+    SMTPD_UPSTREAM_PROXY_TIMEOUT "smtpd_upstream_proxy_timeout" Time(Seconds) = "5s", Honoured("smtpd"),
         "The longest wait for the proxy in front.";
     SMTPUTF8_AUTODETECT_CLASSES "smtputf8_autodetect_classes" List = "sendmail, verify", WithoutEffect("clients declare SMTPUTF8 themselves"),
         "Sources of mail for which the need for SMTPUTF8 is found out.";
