@@ -386,6 +386,7 @@ fn smtpd_service(config: &Config, view: &View<'_>) -> Result<SmtpdService, Failu
         .collect();
     session.forbidden_commands = view.list(names::SMTPD_FORBIDDEN_COMMANDS);
     let access = AccessSettings::read(config, view)?;
+    session.knows_ipv6 = view.list(names::INET_PROTOCOLS).iter().any(|word| word == "all" || word == "ipv6");
     session.filters_commands = !access.command_filter.is_empty();
     session.asks_at_helo = !access.rules.is_idle(Stage::Helo);
     let rewrite_clients = view.list(names::LOCAL_HEADER_REWRITE_CLIENTS);

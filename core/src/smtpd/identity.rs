@@ -124,6 +124,9 @@ impl Session {
         let mut identity = NewIdentity { client: self.client().clone(), helo: None, esmtp: false };
         for (name, value) in attributes {
             identity.set(name, value)?;
+            if identity.client.address.is_ipv6() && !self.settings.knows_ipv6 {
+                return Err(bad_syntax(name, value));
+            }
         }
         Ok(identity)
     }

@@ -573,8 +573,8 @@ impl Session {
     pub(super) fn offers(&self, extension: Extension) -> bool {
         let allowed = match extension {
             Extension::Xverp => self.client.may_ask_verp,
-            Extension::Xclient => self.client.may_xclient,
-            Extension::Xforward => self.client.may_xforward,
+            Extension::Xclient => self.client.is_shown_xclient,
+            Extension::Xforward => self.client.is_shown_xforward,
             _ => true,
         };
         let discarded = match &self.client.discard_ehlo_keywords {

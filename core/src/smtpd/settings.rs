@@ -58,6 +58,8 @@ pub struct SmtpdSettings {
     pub soft_bounce: bool,
     /// `smtpd_discard_ehlo_keywords`.
     pub discard_ehlo_keywords: Vec<Extension>,
+    /// `inet_protocols` has IPv6: XCLIENT may name such an address.
+    pub knows_ipv6: bool,
     /// There is an `smtpd_command_filter`: each command is shown to it.
     pub filters_commands: bool,
     /// HELO and EHLO are answered by the shard ([`super::Request::Helo`]): there are restrictions, and
@@ -97,6 +99,7 @@ impl SmtpdSettings {
             history_flush_threshold: 100,
             soft_bounce: false,
             discard_ehlo_keywords: Vec::new(),
+            knows_ipv6: true,
             filters_commands: false,
             asks_at_helo: false,
             forbidden_commands: ["CONNECT", "GET", "POST"].map(str::to_owned).to_vec(),
@@ -181,7 +184,7 @@ impl Extension {
     /// What stands behind the keyword, if that is always the same.
     pub(super) fn attributes(self) -> &'static str {
         match self {
-            Extension::Xclient => " NAME ADDR PROTO HELO REVERSE_NAME PORT DESTADDR DESTPORT",
+            Extension::Xclient => " NAME ADDR PROTO HELO REVERSE_NAME PORT LOGIN DESTADDR DESTPORT",
             Extension::Xforward => " NAME ADDR PROTO HELO SOURCE PORT IDENT",
             _ => "",
         }

@@ -119,6 +119,7 @@ impl Server {
                     // The networks of the base configuration are all that a transcript's client may be in.
                     let mut client = self.session.proposed_client().clone();
                     client.in_mynetworks = client.address.is_loopback();
+                    client.is_shown_xclient = client.in_mynetworks;
                     self.session.become_client(client);
                     self.welcome();
                 }
@@ -259,8 +260,14 @@ fn settings(config: &[(String, String)]) -> (SmtpdSettings, Client) {
             "soft_bounce" => s.soft_bounce = yes,
             "smtpd_banner" => s.banner = value.clone(),
             "smtpd_client_port_logging" => s.client_port_logging = yes,
-            "smtpd_authorized_xclient_hosts" => client.may_xclient = !value.is_empty(),
-            "smtpd_authorized_xforward_hosts" => client.may_xforward = !value.is_empty(),
+            "smtpd_authorized_xclient_hosts" => {
+                client.may_xclient = !value.is_empty();
+                client.is_shown_xclient = client.may_xclient;
+            }
+            "smtpd_authorized_xforward_hosts" => {
+                client.may_xforward = !value.is_empty();
+                client.is_shown_xforward = client.may_xforward;
+            }
             "smtpd_authorized_verp_clients" => client.may_ask_verp = !value.is_empty(),
             "mynetworks" => client.in_mynetworks = !value.is_empty(),
             "smtpd_forbid_bare_newline_exclusions" => client.bare_newline_excluded = value == "$mynetworks",
