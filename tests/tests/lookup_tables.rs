@@ -39,6 +39,12 @@ impl Pair {
         let tool = postfix_tool("postmap")?;
         let tools = tool.parent().expect("a tool is in a directory").to_owned();
         let tree = tools.parent().expect("the tools are in a directory").join("tree");
+        // Debian packs these kinds of tables apart; peers of an older unpacking lack them.
+        if !tree.join("usr/lib/postfix/postfix-lmdb.so").exists() {
+            let reason = "Postfix is here without postfix-lmdb: run scripts/install-test-needs";
+            assert!(std::env::var_os("RINGPOST_REQUIRE_PEERS").is_none(), "{reason}");
+            return Err(reason.to_owned());
+        }
         let scratch = Scratch::new(name);
         let pair = Pair { scratch, tools, faults: Vec::new(), compared: 0 };
         let main_cf = "compatibility_level = 3.6\n";
@@ -276,11 +282,12 @@ fn tables_without_a_file_of_their_own_answer_as_postfix_does() {
         &["-q", "a", ":t"],
         &["-"],
         &["hash:"],
-        &["-F", "files"],
-        &["-F", "-q", "k", "files"],
-        &["-q", "k2", "files"],
     ];
     pair.postmap_each(calls);
+    // The first makes what the others ask.
+    for words in [&["-F", "files"][..], &["-F", "-q", "k", "files"], &["-q", "k2", "files"]] {
+        pair.postmap(words);
+    }
     pair.compare("postmap", &["-Fs", "files"], "", Order::Any);
     pair.compare("postmap", &["-s", "inline:{b=1,a=2,{c = 3 4},a=5}"], "", Order::Any);
     pair.end(50);
