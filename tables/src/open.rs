@@ -183,7 +183,7 @@ fn source(spec: &TableSpec, options: &TableOptions, notes: &Notes, depth: usize)
         | TableType::Pgsql
         | TableType::Mysql
         | TableType::Ldap
-        | TableType::Redis => return remote::open(spec, options).map(Source::Remote),
+        | TableType::Redis => return remote::open(spec, options, notes).map(Source::Remote),
     };
     Ok(Source::Local(table))
 }

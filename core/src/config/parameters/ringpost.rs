@@ -9,6 +9,8 @@ parameters! {
         "Name servers as address:port; empty for those of /etc/resolv.conf.";
     RINGPOST_DRAIN_LIMIT "ringpost_drain_limit" Time(Seconds) = "10s", Honoured("stop"),
         "How long transactions may go on after the stop was asked for.";
+    RINGPOST_LOOKUP_TIME_LIMIT "ringpost_lookup_time_limit" Time(Seconds) = "100s", Honoured("tables"),
+        "The longest wait for the server of a lookup table that has no time limit of its own.";
     RINGPOST_MESSAGE_MEMORY "ringpost_message_memory" Int(1048576, 1099511627776) = "67108864", Honoured("smtpd, qmgr"),
         "The memory of all shards for messages on their way, in bytes; what does not fit is read back from the spool.";
     RINGPOST_REACTOR_TRACE "ringpost_reactor_trace" Text = "", Honoured("reactor"),
