@@ -30,6 +30,7 @@ mod notes;
 pub mod open;
 mod options;
 mod pattern;
+pub mod proxywrite;
 pub mod remote;
 mod shelf;
 mod system;
