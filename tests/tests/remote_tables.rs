@@ -84,6 +84,31 @@ fn a_table_that_hangs_holds_up_only_the_mail_that_asked_it() {
 }
 
 #[test]
+fn a_session_whose_table_hangs_gets_451_while_others_go_on() {
+    let access = format!("check_recipient_access socketmap:inet:127.0.0.1:{}:access", socketmap());
+    let setup = EngineSetup::new("table-hangs-session")
+        .parameter("ringpost_lookup_time_limit", "3s")
+        .parameter("smtpd_recipient_restrictions", &access);
+    let _sink = Sink::willing(setup.sink_address());
+    let engine = setup.start();
+    let mut asking = engine.client();
+    asking.expect("MAIL FROM:<sender@client.test>", "250 ");
+    asking.send(b"RCPT TO:<u@slow.test>\r\n");
+    for _ in 0..5 {
+        send(&engine, "v@fast.test");
+    }
+    // Postfix's words and code for an access table that cannot be asked.
+    let refusal = "451 4.3.5 <u@slow.test>: Recipient address rejected: Server configuration error";
+    let is_refused = |line: &LogLine| line.text.contains(refusal);
+    assert!(!engine.log().iter().any(is_refused), "the others do not wait for it");
+    let reply = asking.reply();
+    assert!(reply.is(refusal), "{}", reply.text());
+    asking.expect("RCPT TO:<v@fast.test>", "250 ");
+    asking.quit();
+    engine.stop();
+}
+
+#[test]
 fn a_database_routes_mail_and_one_that_is_not_approved_is_not_asked_by_proxy() {
     let setup = EngineSetup::new("table-sqlite").parameter("smtpd_reject_unlisted_recipient", "no");
     let file = |name: &str| setup.home().join(name).to_str().expect("its name is text").to_owned();
