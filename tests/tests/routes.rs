@@ -161,3 +161,37 @@ fn a_table_that_fails_defers_and_loses_nothing() {
     assert_eq!(sink.wait_for(1)[0].recipients, ["u@far.test"]);
     mended.stop();
 }
+
+#[test]
+fn who_is_in_no_table_of_the_class_is_refused() {
+    let setup = EngineSetup::new("routes-unlisted")
+        .parameter("mydestination", "relay.test")
+        .parameter("myorigin", "relay.test")
+        .parameter("relay_domains", "inner.test")
+        .parameter("relay_recipient_maps", "inline:{{known@inner.test = x}}")
+        .parameter("local_recipient_maps", "inline:{{joe = x}}")
+        .parameter("unknown_relay_recipient_reject_code", "551")
+        .parameter("relocated_maps", "inline:{{old@far.test = new@far.test}}");
+    let _sink = Sink::willing(setup.sink_address());
+    let engine = setup.start();
+    let mut client = engine.client();
+    client.expect("MAIL FROM:<sender@client.test>", "250 ");
+    let rejected = |address: &str, reply: &str, text: &str| {
+        format!("{reply} <{address}>: Recipient address rejected: {text}")
+    };
+    let relay = rejected("other@inner.test", "551 5.1.1", "User unknown in relay recipient table");
+    let local = rejected("ann@relay.test", "550 5.1.1", "User unknown in local recipient table");
+    let moved = rejected("old@far.test", "550 5.1.6", "User has moved to new@far.test");
+    for (address, beginning) in [
+        ("known@inner.test", "250 "),
+        ("other@inner.test", relay.as_str()),
+        ("joe@relay.test", "250 "),
+        ("ann@relay.test", local.as_str()),
+        ("postmaster@relay.test", "250 "),
+        ("old@far.test", moved.as_str()),
+    ] {
+        client.expect(&format!("RCPT TO:<{address}>"), beginning);
+    }
+    client.quit();
+    engine.stop();
+}

@@ -207,7 +207,7 @@ impl Config {
                         view.read_list(&text, restriction::implied_key(parameter.name), &register);
                         None
                     }
-                    Kind::Maps if matches!(parameter.class, Class::Honoured(_)) => {
+                    Kind::Maps if view.asks_tables_of(parameter.name) => {
                         Maps::parse(&text, view.default_table_type(), register).err()
                     }
                     Kind::Networks if LISTS_WITH_TABLES.contains(&parameter.name) => {
@@ -348,9 +348,10 @@ impl<'a> View<'a> {
         sound(self.parse_domains(name.as_str(), &self.value(name.as_str())))
     }
 
-    /// A list of lookup tables; empty for a parameter that is not honoured, whose tables nobody opens.
+    /// A list of lookup tables; empty for a parameter that is not honoured, whose tables nobody opens, and for
+    /// `local_recipient_maps` unless it is set.
     pub fn maps(&self, name: Name<types::Maps>) -> Maps {
-        if !is_honoured(name.as_str()) {
+        if !self.asks_tables_of(name.as_str()) {
             return Maps::default();
         }
         sound(self.parse_maps(&self.value(name.as_str())))
@@ -370,6 +371,13 @@ impl<'a> View<'a> {
         let proxies = self.list(names::PROXY_INTERFACES);
         own.extend(proxies.iter().filter_map(|name| self.host().resolve(name)).flatten());
         own
+    }
+
+    /// Whether the tables of a parameter are opened and asked. The default of `local_recipient_maps` is not: it names what
+    /// the local delivery agent reads, and there is none yet.
+    fn asks_tables_of(&self, name: &str) -> bool {
+        let agentless = names::LOCAL_RECIPIENT_MAPS.as_str();
+        is_honoured(name) && (name != agentless || self.defined(name).is_some())
     }
 
     /// `default_database_type`: of a table without a type.
@@ -603,7 +611,8 @@ impl<'a> View<'a> {
                 }
             }
             // A list that nobody reads may name what nobody knows.
-            Kind::Maps | Kind::Domains if !matches!(parameter.class, Class::Honoured(_)) => {}
+            Kind::Maps if !self.asks_tables_of(name) => {}
+            Kind::Domains if !is_honoured(name) => {}
             Kind::Maps => drop(self.parse_maps(&text)?),
             Kind::Networks => drop(self.parse_networks(name, &text)?),
             Kind::Domains => drop(self.parse_domains(name, &text)?),

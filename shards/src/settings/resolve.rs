@@ -8,6 +8,9 @@ use ringpost_core::resolve::{
 };
 use ringpost_core::rewrite::RewriteSettings;
 
+/// The least and the greatest code of a reply that refuses (RFC 5321 §4.2.1).
+const REPLY_CODES: (u64, u64) = (400, 599);
+
 /// Who delivers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Agent {
@@ -111,8 +114,7 @@ pub fn resolve(view: &View<'_>) -> ResolveSettings {
 }
 
 fn recipients(view: &View<'_>) -> RecipientMaps {
-    // The configuration has checked that they are three digits.
-    let code = |name| view.number(name) as u16;
+    let code = |name| view.number(name).clamp(REPLY_CODES.0, REPLY_CODES.1) as u16;
     let double_bounce = view.text(names::DOUBLE_BOUNCE_SENDER);
     RecipientMaps {
         local: view.maps(names::LOCAL_RECIPIENT_MAPS),

@@ -63,13 +63,13 @@ parameters! {
         "What follows when a HELO name cannot be looked up.";
     UNKNOWN_HOSTNAME_REJECT_CODE "unknown_hostname_reject_code" Int = "450", Honoured("smtpd"),
         "The reply code for a HELO name that does not exist.";
-    UNKNOWN_LOCAL_RECIPIENT_REJECT_CODE "unknown_local_recipient_reject_code" Int = "550", WithoutEffect("tables of recipients are not served yet"),
+    UNKNOWN_LOCAL_RECIPIENT_REJECT_CODE "unknown_local_recipient_reject_code" Int = "550", Honoured("smtpd"),
         "The reply code for an unknown local recipient.";
-    UNKNOWN_RELAY_RECIPIENT_REJECT_CODE "unknown_relay_recipient_reject_code" Int = "550", WithoutEffect("tables of recipients are not served yet"),
+    UNKNOWN_RELAY_RECIPIENT_REJECT_CODE "unknown_relay_recipient_reject_code" Int = "550", Honoured("smtpd"),
         "The reply code for an unknown recipient in a relay domain.";
-    UNKNOWN_VIRTUAL_ALIAS_REJECT_CODE "unknown_virtual_alias_reject_code" Int = "550", WithoutEffect("tables of recipients are not served yet"),
+    UNKNOWN_VIRTUAL_ALIAS_REJECT_CODE "unknown_virtual_alias_reject_code" Int = "550", Honoured("smtpd"),
         "The reply code for an unknown recipient in a virtual alias domain.";
-    UNKNOWN_VIRTUAL_MAILBOX_REJECT_CODE "unknown_virtual_mailbox_reject_code" Int = "550", WithoutEffect("tables of recipients are not served yet"),
+    UNKNOWN_VIRTUAL_MAILBOX_REJECT_CODE "unknown_virtual_mailbox_reject_code" Int = "550", Honoured("smtpd"),
         "The reply code for an unknown recipient in a virtual mailbox domain.";
     UNVERIFIED_RECIPIENT_DEFER_CODE "unverified_recipient_defer_code" Int = "450", WithoutEffect("address probes are not served yet"),
         "The reply code while a recipient is being verified.";

@@ -57,7 +57,7 @@ parameters! {
         "The most recipients of one local delivery.";
     LOCAL_LOGIN_SENDER_MAPS "local_login_sender_maps" Maps = "static:*", WithoutEffect("local submission is not served yet"),
         "Senders that a login name may use.";
-    LOCAL_RECIPIENT_MAPS "local_recipient_maps" Maps = "proxy:unix:passwd.byname $alias_maps", Refused { reason: "local delivery is not served yet", weakens: Weakens::Never },
+    LOCAL_RECIPIENT_MAPS "local_recipient_maps" Maps = "proxy:unix:passwd.byname $alias_maps", Honoured("smtpd, when set"),
         "Tables of local recipients; others are refused.";
     LOCAL_TRANSPORT "local_transport" Text = "local:$myhostname", Honoured("resolve"),
         "The transport of mail for local domains.";
@@ -103,7 +103,7 @@ parameters! {
         "The largest virtual mailbox; 0 for no limit.";
     VIRTUAL_MAILBOX_LOCK "virtual_mailbox_lock" List = "fcntl, dotlock", Refused { reason: "virtual mailboxes are not served yet", weakens: Weakens::Never },
         "How virtual mailboxes are locked.";
-    VIRTUAL_MAILBOX_MAPS "virtual_mailbox_maps" Maps = "", Refused { reason: "virtual mailboxes are not served yet", weakens: Weakens::Never },
+    VIRTUAL_MAILBOX_MAPS "virtual_mailbox_maps" Maps = "", Honoured("smtpd"),
         "Tables of virtual mailboxes.";
     VIRTUAL_MINIMUM_UID "virtual_minimum_uid" Int = "100", Refused { reason: "virtual mailboxes are not served yet", weakens: Weakens::Never },
         "The least user id of a virtual mailbox.";

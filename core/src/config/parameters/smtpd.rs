@@ -35,7 +35,7 @@ parameters! {
         "Certificates of clients that may relay.";
     RELAY_DOMAINS_REJECT_CODE "relay_domains_reject_code" Int(400, 599) = "554", Honoured("smtpd"),
         "The reply code when relaying is denied.";
-    RELAY_RECIPIENT_MAPS "relay_recipient_maps" Maps = "", Refused { reason: "tables of recipients are not served yet", weakens: Weakens::Always },
+    RELAY_RECIPIENT_MAPS "relay_recipient_maps" Maps = "", Honoured("smtpd"),
         "Tables of the recipients in relay domains; others are refused.";
     SMTPD_AUTHORIZED_VERP_CLIENTS "smtpd_authorized_verp_clients" Networks = "$authorized_verp_clients", Honoured("smtpd"),
         "Clients that may ask for variable envelope return paths.";
