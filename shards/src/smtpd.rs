@@ -50,7 +50,9 @@ pub fn start(shard: &Rc<Shard>, service: u16, stream: Stream) {
     shard.counters.sessions.one();
     let shard = shard.clone();
     shard.clone().handle.spawn(async move {
-        if let Some(mut server) = Server::open(&shard, service, stream).await {
+        // Boxed, so that an idle session holds neither what opening it took nor its state twice.
+        let opened = Box::pin(Server::open(&shard, service, stream)).await;
+        if let Some(mut server) = opened {
             server.log_connect();
             server.converse().await;
             server.log_disconnect();
@@ -102,7 +104,7 @@ struct Ended;
 
 impl<'a> Server<'a> {
     /// None when a proxy does not tell who the client is.
-    async fn open(shard: &'a Rc<Shard>, listener: u16, stream: Stream) -> Option<Server<'a>> {
+    async fn open(shard: &'a Rc<Shard>, listener: u16, stream: Stream) -> Option<Box<Server<'a>>> {
         let service_index = shard.settings.listeners[usize::from(listener)].service;
         let service = &shard.settings.services[service_index];
         let number = shard.next_session_number();
@@ -134,7 +136,7 @@ impl<'a> Server<'a> {
             shard.log.warning("smtpd", number, format_args!("{warning}"));
         }
         let counted = anvil::client(service_index, service, address).filter(|_| !peer.has_no_limits);
-        Some(Server {
+        Some(Box::new(Server {
             session: Session::new(shard.session_settings[service_index].clone(), peer.client),
             number,
             watch: shard.drain.watch(),
@@ -147,7 +149,7 @@ impl<'a> Server<'a> {
             content: Vec::new(),
             incoming: None,
             early,
-        })
+        }))
     }
 
     async fn converse(&mut self) {

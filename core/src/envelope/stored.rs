@@ -63,7 +63,7 @@ impl Envelope {
     /// Reads an envelope and checks all of it, so that reading its recipients later cannot fail.
     ///
     /// # Errors
-    /// [`Damaged`] for whatever [`EnvelopeWriter`] would not have written.
+    /// [`Damaged`] for whatever [`super::EnvelopeWriter`] would not have written.
     pub fn decode(raw: Bytes) -> Result<Envelope, Damaged> {
         let mut cursor = Cursor::new(&raw, 0);
         if cursor.byte()? != VERSION {
