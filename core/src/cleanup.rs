@@ -8,12 +8,22 @@
 //! - On failure: `554 5.4.0 Error: too many hops`.
 //! - Standards: RFC 5321 §4.4 (Received), §6.3 (loops); RFC 5322 §3.6; RFC 6531 §4.3 (UTF8SMTP).
 
+#[cfg_attr(not(test), expect(dead_code, reason = "printing is for headers, which are not rewritten yet"))]
+mod address_list;
+mod envelope;
+mod mapping;
+mod note;
 mod recipients;
 mod trace;
 
 use std::net::IpAddr;
 use std::ops::Range;
 
+pub use envelope::{
+    AskedRecipient, MappedEnvelope, MappedRecipient, MappingRules, leaves_as_is, map_recipient,
+};
+pub use mapping::{CanonicalMaps, Mapper, MappingSettings, Trouble, Use, Uses};
+pub use note::CleanupNote;
 pub use recipients::first_occurrences;
 
 use crate::address::Address;

@@ -50,6 +50,7 @@ fn sample() -> Vec<u8> {
         client_port: 49152,
         helo: "mail",
         protocol: "ESMTP",
+        filter: "scan:[127.0.0.1]:10025",
         verp: VerpDelimiters::from_bytes(*b"+="),
     };
     let b = Recipient {

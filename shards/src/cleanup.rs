@@ -8,23 +8,24 @@
 //! On failure: the reply that the client gets; whatever was stored of the message is given up.
 //! Standards: RFC 5321 section 4.4 (trace), 6.1 (a 250 means responsibility).
 
+mod mapped;
+mod own_mail;
+
 use std::rc::Rc;
 
 use bytes::Bytes;
 use ringpost_core::address::Address;
-use ringpost_core::cleanup::{CleanedHead, Facts, Piece, clean_head, first_occurrences, local_headers};
+use ringpost_core::cleanup::{CleanedHead, Facts, MappedEnvelope, Piece, clean_head};
 use ringpost_core::date;
-use ringpost_core::dsn::decode_xtext;
-use ringpost_core::envelope::{
-    BodyKind, Envelope, EnvelopeFields, EnvelopeWriter, Recipient, WrittenEnvelope,
-};
-use ringpost_core::logline::AddressText;
+use ringpost_core::envelope::Envelope;
+use ringpost_core::message_actions::MessageActions;
 use ringpost_core::queue_id::QueueId;
 use ringpost_core::reply::Reply;
 use ringpost_core::smtpd::Session;
 use ringpost_spool::{ChunkRef, Content, INLINE_CONTENT_BYTES_MAX, MessageId, NewMessage, StoreError};
 use smallvec::SmallVec;
 
+pub use self::own_mail::{LocalMail, store_local};
 use crate::message::ActiveMessage;
 use crate::qmgr;
 use crate::settings::SmtpdService;
@@ -32,9 +33,6 @@ use crate::shard::Shard;
 
 /// Content that a session holds before it goes to the spool as a chunk. The headers lie in the first chunk.
 pub const SPILL_BYTES: usize = INLINE_CONTENT_BYTES_MAX;
-
-/// `duplicate_filter_limit`: recipients among which repetitions are found.
-const DUPLICATE_FILTER_MAX: usize = 1000;
 
 /// Pieces of content; a plain message has its trace header and the rest.
 type Pieces = SmallVec<[Bytes; 4]>;
@@ -54,6 +52,10 @@ pub struct Incoming {
     /// What cleanup added to the content, less what it dropped.
     grown_bytes: i64,
     refusal: Option<Reply>,
+    /// Sender and recipients, unless mapping leaves them as they are.
+    mapped: Option<Box<MappedEnvelope>>,
+    /// What is to be done with the message.
+    actions: MessageActions,
 }
 
 impl Incoming {
@@ -72,6 +74,8 @@ impl Incoming {
             message_id: String::new(),
             grown_bytes: 0,
             refusal: None,
+            mapped: None,
+            actions: MessageActions::default(),
         }
     }
 
@@ -132,25 +136,27 @@ impl Incoming {
             return Err(reply);
         }
         if self.chunks.is_empty() {
+            self.begin(shard, service, session).await?;
             let pieces = self.clean(shard, service, session, &bytes, true)?;
             let total: usize = pieces.iter().map(Bytes::len).sum();
             if total <= INLINE_CONTENT_BYTES_MAX {
-                return self.store_inline(shard, session, pieces).await;
+                return self.store_inline(shard, service, session, pieces).await;
             }
             self.store_pieces(shard, &pieces).await?;
         } else if !bytes.is_empty() {
             self.store_chunk(shard, service, session, bytes, true).await?;
         }
-        self.store_chunked(shard, session).await
+        self.store_chunked(shard, service, session).await
     }
 
     async fn store_inline(
         &mut self,
         shard: &Rc<Shard>,
+        service: &SmtpdService,
         session: &Session,
         pieces: Pieces,
     ) -> Result<(), Reply> {
-        let envelope = self.envelope(shard, session).await?;
+        let envelope = self.envelope(shard, service, session).await?;
         let in_pieces = !self.envelope_chunks.is_empty();
         {
             let slices: SmallVec<[&[u8]; 4]> = pieces.iter().map(|piece| &piece[..]).collect();
@@ -167,8 +173,13 @@ impl Incoming {
         Ok(())
     }
 
-    async fn store_chunked(&mut self, shard: &Rc<Shard>, session: &Session) -> Result<(), Reply> {
-        let envelope = self.envelope(shard, session).await?;
+    async fn store_chunked(
+        &mut self,
+        shard: &Rc<Shard>,
+        service: &SmtpdService,
+        session: &Session,
+    ) -> Result<(), Reply> {
+        let envelope = self.envelope(shard, service, session).await?;
         // From here on the spool answers for the chunks, also when it fails.
         let content =
             Content::Chunked { chunks: std::mem::take(&mut self.chunks), total: self.chunked_bytes };
@@ -196,7 +207,10 @@ impl Incoming {
         whole: bool,
     ) -> Result<(), Reply> {
         let pieces = match self.chunks.is_empty() {
-            true => self.clean(shard, service, session, &bytes, whole)?,
+            true => {
+                self.begin(shard, service, session).await?;
+                self.clean(shard, service, session, &bytes, whole)?
+            }
             false => Pieces::from_iter([bytes]),
         };
         self.store_pieces(shard, &pieces).await
@@ -240,56 +254,6 @@ impl Incoming {
         self.message_id = head.message_id.clone();
         self.grown_bytes = head.grown_bytes;
         Ok(assemble(head, content))
-    }
-
-    /// The envelope, or the first part of one whose recipients are in pieces, which are stored by now. Does not wait for
-    /// an envelope of usual size.
-    async fn envelope(&mut self, shard: &Shard, session: &Session) -> Result<Vec<u8>, Reply> {
-        let mail = session.mail();
-        let client = session.client();
-        let address = AddressText::new(client.address);
-        let envid = mail.envid.as_deref().map(decode_xtext).unwrap_or_default();
-        let fields = EnvelopeFields {
-            sender: mail.sender.as_str(),
-            envid: &envid,
-            ret: mail.ret,
-            body: mail.body,
-            smtputf8: mail.smtputf8,
-            content_bytes: session.content_bytes().saturating_add_signed(self.grown_bytes),
-            arrival_us: self.arrival_us,
-            client_name: client.name.as_deref().unwrap_or("unknown"),
-            client_address: std::str::from_utf8(address.as_bytes()).unwrap_or_default(),
-            client_port: client.port,
-            helo: session.helo().unwrap_or_default(),
-            protocol: session.protocol(),
-            verp: mail.verp,
-        };
-        let mut writer = EnvelopeWriter::new(Vec::with_capacity(256), &fields);
-        let recipients = session.recipients();
-        for index in first_occurrences(recipients, DUPLICATE_FILTER_MAX) {
-            let recipient = &recipients[index];
-            let orcpt = recipient.orcpt.as_deref().map(decode_xtext).unwrap_or_default();
-            let full = writer.recipient(&Recipient {
-                address: recipient.address.as_str(),
-                orcpt: &orcpt,
-                original: "",
-                notify: recipient.notify,
-            });
-            if let Some(piece) = full {
-                Box::pin(self.store_envelope_piece(shard, &piece)).await?;
-            }
-        }
-        let WrittenEnvelope { head, last_piece } = writer.finish();
-        if let Some(piece) = last_piece {
-            Box::pin(self.store_envelope_piece(shard, &piece)).await?;
-        }
-        Ok(head)
-    }
-
-    async fn store_envelope_piece(&mut self, shard: &Shard, piece: &[u8]) -> Result<(), Reply> {
-        let chunk = shard.spool.store_chunk(self.id, &[piece]).await.map_err(store_reply)?;
-        self.envelope_chunks.push(chunk);
-        Ok(())
     }
 
     fn log_message_id(&self, shard: &Shard) {
@@ -342,87 +306,4 @@ fn store_reply(error: StoreError) -> Reply {
         StoreError::Failed(_) => Reply::fixed("451 4.3.0 Error: queue file write error"),
         StoreError::TooLarge => Reply::fixed("552 5.3.4 Error: message envelope too big"),
     }
-}
-
-// ---------------------------------------------------------------------------------------------------------------
-// mail that the system itself writes
-
-/// A message of our own to one recipient.
-pub struct LocalMail<'a> {
-    /// The sender; empty for the null sender.
-    pub sender: &'a str,
-    /// The recipient.
-    pub recipient: Recipient<'a>,
-    /// Content in wire form, without trace header, date and message-id.
-    pub content: Vec<Bytes>,
-    /// What the content is.
-    pub body: BodyKind,
-    /// It needs SMTPUTF8.
-    pub smtputf8: bool,
-}
-
-/// Stores a message of our own and gives it to the queue manager.
-pub async fn store_local(shard: &Rc<Shard>, mail: LocalMail<'_>) -> Result<QueueId, StoreError> {
-    let id = shard.spool.new_id();
-    let arrival_us = shard.handle.wall().as_micros();
-    let queue_id = QueueId::new(arrival_us, id.bits());
-    let settings = &shard.settings.own_mail;
-    let headers = local_headers(settings, queue_id.as_str(), &date_text(shard, arrival_us));
-    let mut pieces = Pieces::from_iter([Bytes::from(headers)]);
-    pieces.extend(mail.content);
-    let fields = EnvelopeFields {
-        sender: mail.sender,
-        body: mail.body,
-        smtputf8: mail.smtputf8,
-        content_bytes: pieces.iter().map(|piece| piece.len() as u64).sum(),
-        arrival_us,
-        client_name: "localhost",
-        client_address: "127.0.0.1",
-        ..EnvelopeFields::default()
-    };
-    let mut writer = EnvelopeWriter::new(Vec::with_capacity(256), &fields);
-    let full = writer.recipient(&mail.recipient);
-    assert!(full.is_none(), "one recipient is no large envelope");
-    let envelope = writer.finish().head;
-    let due_at_s = (arrival_us / 1_000_000) as u32;
-    let envelope_chunks = Vec::new();
-    let record = |content| {
-        let envelope = &envelope;
-        NewMessage { id, arrival_us, due_at_s, held: false, envelope, envelope_chunks, content }
-    };
-    let in_memory = fields.content_bytes <= INLINE_CONTENT_BYTES_MAX as u64;
-    if in_memory {
-        let slices: Vec<&[u8]> = pieces.iter().map(|piece| &piece[..]).collect();
-        shard.spool.store(record(Content::Inline(&slices))).await?;
-    } else {
-        // From here on the spool answers for the chunks, also when it fails.
-        let chunks = store_in_chunks(shard, id, &pieces).await?;
-        shard.spool.store(record(Content::Chunked { chunks, total: fields.content_bytes })).await?;
-    }
-    shard.log.write(|lines, out, now_s| {
-        let message_id = format!("<{}@{}>", queue_id.as_str(), settings.myhostname);
-        lines.message_id(out, now_s, shard.index as u64, queue_id.as_str(), message_id.as_bytes());
-    });
-    if in_memory {
-        let envelope = Envelope::decode(envelope.into()).expect("an envelope that was just written");
-        qmgr::accepted(shard, ActiveMessage::fresh(id, queue_id, envelope, pieces));
-    } else {
-        qmgr::accepted_in_spool(shard, id);
-    }
-    Ok(queue_id)
-}
-
-/// Stores content that is too large for a message record (a notice about a thousand recipients).
-async fn store_in_chunks(shard: &Shard, id: MessageId, pieces: &Pieces) -> Result<Vec<ChunkRef>, StoreError> {
-    let mut chunks = Vec::new();
-    for part in pieces.concat().chunks(INLINE_CONTENT_BYTES_MAX) {
-        match shard.spool.store_chunk(id, &[part]).await {
-            Ok(chunk) => chunks.push(chunk),
-            Err(error) => {
-                shard.spool.abandon_chunks(chunks);
-                return Err(error);
-            }
-        }
-    }
-    Ok(chunks)
 }

@@ -2,6 +2,7 @@
 //! runs, and all shards share it.
 
 mod access;
+mod cleanup;
 mod notices;
 mod queue;
 mod resolve;
@@ -13,7 +14,7 @@ use std::time::Duration;
 
 use ringpost_core::access::Stage;
 use ringpost_core::anvil::{ClientLimits, ClientPrefixes};
-use ringpost_core::cleanup::CleanupSettings;
+use ringpost_core::cleanup::{CleanupSettings, MappingSettings};
 use ringpost_core::config::{Config, Name, ServiceType, View, names, types};
 use ringpost_core::content::BareNewline;
 use ringpost_core::control::UserList;
@@ -33,6 +34,7 @@ use crate::dns;
 use crate::failure::{EX_CANTCREAT, EX_TEMPFAIL, Failure};
 
 pub use self::access::{AccessSettings, Footers};
+pub use self::cleanup::ReceiveOverrides;
 pub use self::notices::{NoticeSettings, templates};
 pub use self::queue::QueueSettings;
 pub use self::resolve::{Agent, Agents, resolve as resolve_settings};
@@ -70,6 +72,12 @@ pub struct SmtpdService {
     pub timeout: Duration,
     /// What cleanup needs.
     pub cleanup: CleanupSettings,
+    /// What addresses become.
+    pub mapping: MappingSettings,
+    /// `receive_override_options`.
+    pub overrides: ReceiveOverrides,
+    /// `content_filter`; empty for none.
+    pub content_filter: String,
     /// `always_add_missing_headers`.
     pub always_add_missing_headers: bool,
     /// `local_header_rewrite_clients` has `permit_inet_interfaces`: our own addresses are local clients.
@@ -182,6 +190,10 @@ pub struct Settings {
     pub own_addresses: Vec<IpAddr>,
     /// What cleanup needs for mail that the system itself writes.
     pub own_mail: CleanupSettings,
+    /// What its addresses become.
+    pub own_mapping: MappingSettings,
+    /// `default_filter_nexthop`; empty for the recipient's domain.
+    pub default_filter_nexthop: String,
     /// `myorigin`.
     pub myorigin: String,
     /// `mail_name`.
@@ -253,7 +265,9 @@ impl Settings {
             maillog_file: if maillog_file.is_empty() { "/dev/stdout".into() } else { maillog_file.into() },
             myhostname: view.text(names::MYHOSTNAME),
             own_addresses: own_addresses(&view),
-            own_mail: cleanup(&view),
+            own_mail: cleanup::head(&cleanup::service_view(config, &view)),
+            own_mapping: cleanup::mapping(&cleanup::service_view(config, &view))?,
+            default_filter_nexthop: view.text(names::DEFAULT_FILTER_NEXTHOP),
             myorigin: view.text(names::MYORIGIN),
             mail_name: view.text(names::MAIL_NAME),
             syslog_name: view.text(names::SYSLOG_NAME),
@@ -389,6 +403,7 @@ fn smtpd_service(config: &Config, view: &View<'_>) -> Result<SmtpdService, Failu
     session.knows_ipv6 = view.list(names::INET_PROTOCOLS).iter().any(|word| word == "all" || word == "ipv6");
     session.filters_commands = !access.command_filter.is_empty();
     session.asks_at_helo = !access.rules.is_idle(Stage::Helo);
+    let cleanup_view = cleanup::service_view(config, view);
     let rewrite_clients = view.list(names::LOCAL_HEADER_REWRITE_CLIENTS);
     Ok(SmtpdService {
         session,
@@ -399,7 +414,10 @@ fn smtpd_service(config: &Config, view: &View<'_>) -> Result<SmtpdService, Failu
         },
         access,
         timeout: view.time(names::SMTPD_TIMEOUT),
-        cleanup: cleanup(view),
+        cleanup: cleanup::head(&cleanup_view),
+        mapping: cleanup::mapping(&cleanup_view)?,
+        overrides: ReceiveOverrides::read(view)?,
+        content_filter: view.text(names::CONTENT_FILTER),
         always_add_missing_headers: view.flag(names::ALWAYS_ADD_MISSING_HEADERS),
         own_addresses_are_local: rewrite_clients
             .iter()
@@ -436,6 +454,21 @@ fn cleanup(view: &View<'_>) -> CleanupSettings {
         mail_name: view.text(names::MAIL_NAME),
         hopcount_limit: view.count(names::HOPCOUNT_LIMIT),
         message_drop_headers: view.list(names::MESSAGE_DROP_HEADERS),
+fn access(view: &View<'_>) -> AccessLists {
+    AccessLists {
+        before_recipient: vec![
+            ("Client host", view.restrictions(names::SMTPD_CLIENT_RESTRICTIONS)),
+            ("Helo command", view.restrictions(names::SMTPD_HELO_RESTRICTIONS)),
+            (SENDER_ADDRESS, view.restrictions(names::SMTPD_SENDER_RESTRICTIONS)),
+        ],
+        relay: view.relay_restrictions(),
+        recipient: view.restrictions(names::SMTPD_RECIPIENT_RESTRICTIONS),
+        relay_first: view.flag(names::SMTPD_RELAY_BEFORE_RECIPIENT_RESTRICTIONS),
+        data: view.restrictions(names::SMTPD_DATA_RESTRICTIONS),
+        end_of_data: view.restrictions(names::SMTPD_END_OF_DATA_RESTRICTIONS),
+        etrn: view.restrictions(names::SMTPD_ETRN_RESTRICTIONS),
+        relay_reject_code: view.number(names::RELAY_DOMAINS_REJECT_CODE) as u16,
+        reject_code: view.number(names::REJECT_CODE) as u16,
     }
 }
 

@@ -56,7 +56,8 @@ pub struct Config {
 }
 
 /// Lists whose readers ask the tables in them, too; in every other list of networks or domains a table is an error.
-const LISTS_WITH_TABLES: [&str; 12] = [
+const LISTS_WITH_TABLES: [&str; 13] = [
+    "masquerade_exceptions",
     "mydestination",
     "relay_domains",
     "virtual_alias_domains",

@@ -110,6 +110,8 @@ pub struct EnvelopeFields<'a> {
     pub helo: &'a str,
     /// `SMTP`, `ESMTP`, `QMQP`, …
     pub protocol: &'a str,
+    /// `transport:destination` through which the whole message goes (`content_filter`, FILTER); empty if none.
+    pub filter: &'a str,
     /// `XVERP`: each recipient gets the message from a return path of its own.
     pub verp: Option<VerpDelimiters>,
 }

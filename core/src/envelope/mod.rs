@@ -12,8 +12,8 @@
 //! On failure: bytes that no encoder of ours wrote give [`Damaged`]; nothing panics, nothing grows.
 //!
 //! ```text
-//! envelope  = version:u8=2 flags:u8 arrival_us:u64le content_bytes
-//!             sender envid client_name client_address client_port helo protocol
+//! envelope  = version:u8=3 flags:u8 arrival_us:u64le content_bytes
+//!             sender envid client_name client_address client_port helo protocol filter
 //!             [verp:u8*2] (recipient_count recipient* | piece_count member_count*)
 //!                                                                         text = length, UTF-8 bytes
 //! flags     = bits 0-1 body kind, bit 2 SMTPUTF8, bits 3-4 RET (0 none, 1 FULL, 2 HDRS),

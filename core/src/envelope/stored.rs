@@ -9,8 +9,8 @@ use super::piece::RecipientPiece;
 use super::{BodyKind, EnvelopeFields, Notify, PIECES_MAX, RECIPIENTS_MAX, Recipient, Ret, TEXT_BYTES_MAX};
 use crate::verp::VerpDelimiters;
 
-/// Version 2 knows recipients in pieces.
-pub(super) const VERSION: u8 = 2;
+/// Version 2 knows recipients in pieces, version 3 filters.
+pub(super) const VERSION: u8 = 3;
 
 pub(super) const FLAG_VERP: u8 = 0x20;
 pub(super) const FLAG_IN_PIECES: u8 = 0x40;
@@ -49,6 +49,7 @@ pub struct Envelope {
     client_address: Span,
     helo: Span,
     protocol: Span,
+    filter: Span,
     recipients: Recipients,
     recipient_count: u32,
     client_port: u16,
@@ -83,6 +84,7 @@ impl Envelope {
         let client_port = cursor.number_up_to(u64::from(u16::MAX))? as u16;
         let helo = span(&mut cursor)?;
         let protocol = span(&mut cursor)?;
+        let filter = span(&mut cursor)?;
         let verp = match flags & FLAG_VERP {
             0 => None,
             _ => Some(VerpDelimiters::from_bytes([cursor.byte()?, cursor.byte()?]).ok_or(Damaged)?),
@@ -103,6 +105,7 @@ impl Envelope {
             client_address,
             helo,
             protocol,
+            filter,
             recipients,
             recipient_count,
             client_port,
@@ -138,6 +141,7 @@ impl Envelope {
             client_port: self.client_port,
             helo: self.text(self.helo),
             protocol: self.text(self.protocol),
+            filter: self.text(self.filter),
             verp: self.verp,
         }
     }
@@ -150,6 +154,11 @@ impl Envelope {
     /// Reverse-path; empty for the null sender.
     pub fn sender(&self) -> &str {
         self.text(self.sender)
+    }
+
+    /// `transport:destination` through which the whole message goes; empty if none.
+    pub fn filter(&self) -> &str {
+        self.text(self.filter)
     }
 
     /// Bytes of the stored content.

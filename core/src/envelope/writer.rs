@@ -51,6 +51,7 @@ impl EnvelopeWriter {
         put_number(&mut out, u64::from(fields.client_port));
         put_text(&mut out, fields.helo);
         put_text(&mut out, fields.protocol);
+        put_text(&mut out, fields.filter);
         if let Some(verp) = fields.verp {
             out.extend_from_slice(&verp.bytes());
         }

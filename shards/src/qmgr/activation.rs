@@ -6,6 +6,7 @@
 //! cannot be read, its recipients are deferred and all others served; if it was damage, the spool gives the message up
 //! when it is due again.
 
+use std::borrow::Cow;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -22,7 +23,7 @@ use super::{now_ms, pump, put_off};
 use crate::bounce;
 use crate::message::{ActiveMessage, Unread};
 use crate::recipients::StoredEnvelope;
-use crate::settings::Agent;
+use crate::settings::{Agent, Settings};
 use crate::shard::Shard;
 
 /// How soon mail is looked at again after the spool could not be read.
@@ -339,7 +340,29 @@ async fn route<'a>(
     message: &ActiveMessage,
     address: &'a str,
 ) -> Result<Route<'a>, LookupTrouble> {
-    shard.settings.resolve.resolve(&shard.tables, message.envelope.sender(), address).await
+    match message.envelope.filter() {
+        "" => shard.settings.resolve.resolve(&shard.tables, message.envelope.sender(), address).await,
+        filter => Ok(to_filter(&shard.settings, filter, address)),
+    }
+}
+
+/// The whole message goes through a filter, wherever its recipients' mail goes.
+fn to_filter<'a>(settings: &'a Settings, filter: &str, address: &'a str) -> Route<'a> {
+    let (transport, nexthop) = filter.split_once(':').unwrap_or((filter, ""));
+    let domain = address.rsplit_once('@').map(|(_, domain)| domain);
+    let nexthop = match nexthop {
+        "" if !settings.default_filter_nexthop.is_empty() => Cow::Borrowed(&*settings.default_filter_nexthop),
+        "" => Cow::Borrowed(domain.unwrap_or(&settings.myhostname)),
+        nexthop => Cow::Owned(nexthop.to_owned()),
+    };
+    Route {
+        transport: Cow::Owned(transport.to_owned()),
+        nexthop,
+        recipient: Cow::Borrowed(address),
+        class: AddressClass::Default,
+        routed: false,
+        malformed: false,
+    }
 }
 
 /// A batch in the making. Nothing may be awaited between the first place and the scheduler's having it.

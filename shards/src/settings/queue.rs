@@ -35,7 +35,7 @@ impl QueueSettings {
             maillog_file: (!maillog_file.is_empty()).then(|| maillog_file.into()),
             myhostname: view.text(names::MYHOSTNAME),
             syslog_name: view.text(names::SYSLOG_NAME),
-            own_mail: cleanup(&view),
+            own_mail: cleanup::head(&view),
             segment_bytes: view.number(names::RINGPOST_SPOOL_SEGMENT_SIZE),
         }
     }

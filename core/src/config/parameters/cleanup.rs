@@ -11,7 +11,7 @@ parameters! {
         "Whether strangers may use addresses that route.";
     ALWAYS_ADD_MISSING_HEADERS "always_add_missing_headers" Bool = "no", Honoured("cleanup"),
         "Whether missing headers are added to every client's mail.";
-    ALWAYS_BCC "always_bcc" Text = "", Refused { reason: "added recipients are not served yet", weakens: Weakens::Never },
+    ALWAYS_BCC "always_bcc" Text = "", Honoured("cleanup"),
         "An address that gets a copy of every message.";
     APPEND_AT_MYORIGIN "append_at_myorigin" Bool = "yes", Refused { reason: "addresses are not rewritten yet", weakens: Weakens::Never },
         "Whether an address without a domain gets $myorigin.";
@@ -35,9 +35,9 @@ parameters! {
         "Whether a stray carriage return or line feed in content becomes a space.";
     CONFIRM_DELAY_CLEARED "confirm_delay_cleared" Bool = "no", Honoured("trace"),
         "Whether a sender who was told of a delay is told of the delivery.";
-    CONTENT_FILTER "content_filter" Text = "", Refused { reason: "content filters are not served yet", weakens: Weakens::Always },
+    CONTENT_FILTER "content_filter" Text = "", Honoured("cleanup, qmgr"),
         "The transport and next hop through which all mail is filtered after it was queued.";
-    DEFAULT_FILTER_NEXTHOP "default_filter_nexthop" Text = "", WithoutEffect("content filters are not served yet"),
+    DEFAULT_FILTER_NEXTHOP "default_filter_nexthop" Text = "", Honoured("qmgr"),
         "The next hop of a filter that names none.";
     DEFAULT_VERP_DELIMITERS "default_verp_delimiters" Text = "+=", Honoured("smtpd"),
         "The characters in variable envelope return paths.";
@@ -53,11 +53,11 @@ parameters! {
         "Whether a bounce goes out once for each recipient with a variable return path.";
     DOUBLE_BOUNCE_SENDER "double_bounce_sender" Text = "double-bounce", Honoured("bounce, defer, qmgr"),
         "The local part of the sender of mail that must never bounce.";
-    DUPLICATE_FILTER_LIMIT "duplicate_filter_limit" Int = "1000", Refused { reason: "1000 recipients are compared, whatever the limit", weakens: Weakens::Never },
+    DUPLICATE_FILTER_LIMIT "duplicate_filter_limit" Int = "1000", Honoured("cleanup"),
         "The most recipients among which duplicates are looked for.";
     EMPTY_ADDRESS_RECIPIENT "empty_address_recipient" Text = "MAILER-DAEMON", Honoured("resolve"),
         "The recipient of mail that is addressed to the null sender.";
-    ENABLE_ORIGINAL_RECIPIENT "enable_original_recipient" Bool = "yes", WithoutEffect("addresses are not rewritten yet"),
+    ENABLE_ORIGINAL_RECIPIENT "enable_original_recipient" Bool = "yes", Honoured("cleanup"),
         "Whether the original recipient is kept beside the rewritten one.";
     ENABLE_THREADED_BOUNCES "enable_threaded_bounces" Bool = "no", Honoured("bounce, defer, trace"),
         "Whether bounces refer to the message that they return.";
@@ -83,7 +83,7 @@ parameters! {
         "Which addresses are masqueraded.";
     MASQUERADE_DOMAINS "masquerade_domains" List = "", Refused { reason: "addresses are not rewritten yet", weakens: Weakens::Never },
         "Domains whose sub-domains are hidden.";
-    MASQUERADE_EXCEPTIONS "masquerade_exceptions" List = "", WithoutEffect("addresses are not rewritten yet"),
+    MASQUERADE_EXCEPTIONS "masquerade_exceptions" Domains = "", WithoutEffect("addresses are not rewritten yet"),
         "Users whose addresses are not masqueraded.";
     MESSAGE_DROP_HEADERS "message_drop_headers" List = "bcc, content-length, resent-bcc, return-path", Honoured("cleanup"),
         "Headers that are removed.";
@@ -137,9 +137,9 @@ parameters! {
         "Milters for mail that does not come by SMTP.";
     NOTIFY_CLASSES "notify_classes" List = "resource, software", Honoured("bounce, defer; smtpd and smtp: transcripts of sessions"),
         "Troubles that the postmaster is told of.";
-    PROPAGATE_UNMATCHED_EXTENSIONS "propagate_unmatched_extensions" List = "canonical, virtual", WithoutEffect("addresses are not extended yet"),
+    PROPAGATE_UNMATCHED_EXTENSIONS "propagate_unmatched_extensions" List = "canonical, virtual", Honoured("cleanup"),
         "Tables to whose results an address extension is carried over.";
-    RECIPIENT_BCC_MAPS "recipient_bcc_maps" Maps = "", Refused { reason: "added recipients are not served yet", weakens: Weakens::Never },
+    RECIPIENT_BCC_MAPS "recipient_bcc_maps" Maps = "", Honoured("cleanup"),
         "Tables of addresses that get copies, by recipient.";
     RECIPIENT_CANONICAL_CLASSES "recipient_canonical_classes" List = "envelope_recipient, header_recipient", WithoutEffect("tables of addresses are not served yet"),
         "Which addresses recipient_canonical_maps change.";
@@ -155,7 +155,7 @@ parameters! {
         "Whether user@ counts as a local address.";
     RESOLVE_NUMERIC_DOMAIN "resolve_numeric_domain" Bool = "no", Honoured("resolve"),
         "Whether user@1.2.3.4 counts as user@[1.2.3.4].";
-    SENDER_BCC_MAPS "sender_bcc_maps" Maps = "", Refused { reason: "added recipients are not served yet", weakens: Weakens::Never },
+    SENDER_BCC_MAPS "sender_bcc_maps" Maps = "", Honoured("cleanup"),
         "Tables of addresses that get copies, by sender.";
     SENDER_CANONICAL_CLASSES "sender_canonical_classes" List = "envelope_sender, header_sender", WithoutEffect("tables of addresses are not served yet"),
         "Which addresses sender_canonical_maps change.";
@@ -175,14 +175,14 @@ parameters! {
         "The header that is added to messages without recipients in the header.";
     VERP_DELIMITER_FILTER "verp_delimiter_filter" Text = "-=+", Honoured("smtpd"),
         "The characters that may be delimiters in variable return paths.";
-    VIRTUAL_ALIAS_ADDRESS_LENGTH_LIMIT "virtual_alias_address_length_limit" Int = "1000", WithoutEffect("virtual aliases are not served yet"),
+    VIRTUAL_ALIAS_ADDRESS_LENGTH_LIMIT "virtual_alias_address_length_limit" Int = "1000", Honoured("cleanup"),
         "The longest address that expansion of aliases may give.";
-    VIRTUAL_ALIAS_DOMAINS "virtual_alias_domains" Domains = "$virtual_alias_maps", Refused { reason: "virtual aliases are not served yet", weakens: Weakens::Never },
+    VIRTUAL_ALIAS_DOMAINS "virtual_alias_domains" Domains = "$virtual_alias_maps", Honoured("smtpd, qmgr"),
         "Domains whose addresses are aliases.";
-    VIRTUAL_ALIAS_EXPANSION_LIMIT "virtual_alias_expansion_limit" Int = "1000", WithoutEffect("virtual aliases are not served yet"),
+    VIRTUAL_ALIAS_EXPANSION_LIMIT "virtual_alias_expansion_limit" Int = "1000", Honoured("cleanup"),
         "The most recipients that expansion of aliases may give.";
-    VIRTUAL_ALIAS_MAPS "virtual_alias_maps" Maps = "$virtual_maps", Refused { reason: "virtual aliases are not served yet", weakens: Weakens::Never },
+    VIRTUAL_ALIAS_MAPS "virtual_alias_maps" Maps = "$virtual_maps", Honoured("cleanup, smtpd"),
         "Tables of virtual aliases.";
-    VIRTUAL_ALIAS_RECURSION_LIMIT "virtual_alias_recursion_limit" Int = "1000", WithoutEffect("virtual aliases are not served yet"),
+    VIRTUAL_ALIAS_RECURSION_LIMIT "virtual_alias_recursion_limit" Int = "1000", Honoured("cleanup"),
         "How deep aliases may nest.";
 }

@@ -15,7 +15,7 @@ parameters! {
         "Users who may submit mail with the sendmail command.";
     BOUNCE_SERVICE_NAME "bounce_service_name" Text = "bounce", WithoutEffect("services of one process need no names"),
         "The name of the service that keeps bounce reasons.";
-    CLEANUP_SERVICE_NAME "cleanup_service_name" Text = "cleanup", WithoutEffect("services of one process need no names"),
+    CLEANUP_SERVICE_NAME "cleanup_service_name" Text = "cleanup", Honoured("cleanup"),
         "The name of the cleanup service.";
     CONNECTION_CACHE_PROTOCOL_TIMEOUT "connection_cache_protocol_timeout" Time(Seconds) = "5s", WithoutEffect("the cache is in the same process"),
         "The longest wait for the connection cache.";

@@ -25,7 +25,7 @@ parameters! {
         "The longest wait for a client.";
     QUEUE_MINFREE "queue_minfree" Size = "0", Honoured("smtpd"),
         "The room that must stay free in the queue's file system for mail to be accepted.";
-    RECEIVE_OVERRIDE_OPTIONS "receive_override_options" List = "", WithoutEffect("what these options leave out is not done here"),
+    RECEIVE_OVERRIDE_OPTIONS "receive_override_options" List = "", Honoured("cleanup, smtpd"),
         "Checks and rewriting that are left out on reception.";
     RECIPIENT_DELIMITER "recipient_delimiter" Text = "", Honoured("keys of tables"),
         "The characters that separate a user's name from an extension.";

@@ -1,0 +1,96 @@
+//! What cleanup needs to know: of one `smtpd` line, and for mail of the system itself.
+
+use ringpost_core::cleanup::{CanonicalMaps, CleanupSettings, MappingRules, MappingSettings, Uses};
+use ringpost_core::config::{Config, Name, View, names, types};
+
+use crate::failure::Failure;
+
+/// The words of `receive_override_options`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ReceiveOverrides {
+    /// `no_unknown_recipient_checks`.
+    pub no_unknown_recipient_checks: bool,
+    /// `no_address_mappings`.
+    pub no_address_mappings: bool,
+    /// `no_header_body_checks`.
+    pub no_header_body_checks: bool,
+}
+
+impl ReceiveOverrides {
+    /// Reads them as a service sees them.
+    pub fn read(view: &View<'_>) -> Result<ReceiveOverrides, Failure> {
+        let mut overrides = ReceiveOverrides::default();
+        for word in view.list(names::RECEIVE_OVERRIDE_OPTIONS) {
+            match word.to_ascii_lowercase().as_str() {
+                "no_unknown_recipient_checks" => overrides.no_unknown_recipient_checks = true,
+                "no_address_mappings" => overrides.no_address_mappings = true,
+                "no_header_body_checks" => overrides.no_header_body_checks = true,
+                // There are none that could be left out.
+                "no_milters" => {}
+                _ => {
+                    let name = names::RECEIVE_OVERRIDE_OPTIONS.as_str();
+                    return Err(Failure::config(format!("{name}: unknown word \"{word}\"")));
+                }
+            }
+        }
+        Ok(overrides)
+    }
+
+    /// Which mapping the mail of a service gets.
+    pub fn mapping_rules(self) -> MappingRules {
+        let maps = !self.no_address_mappings;
+        MappingRules { by_tables: maps, adds_copies: maps }
+    }
+}
+
+/// The settings of the cleanup service that a service hands its mail to: those of its `master.cf` line, if it has one.
+pub fn service_view<'a>(config: &'a Config, view: &View<'_>) -> View<'a> {
+    match config.transport(&view.text(names::CLEANUP_SERVICE_NAME)) {
+        Some(service) => config.for_service(service),
+        None => config.view(),
+    }
+}
+
+/// Reads the settings of the header block.
+pub fn head(view: &View<'_>) -> CleanupSettings {
+    CleanupSettings {
+        myhostname: view.text(names::MYHOSTNAME),
+        mail_name: view.text(names::MAIL_NAME),
+        hopcount_limit: view.count(names::HOPCOUNT_LIMIT),
+        message_drop_headers: view.list(names::MESSAGE_DROP_HEADERS),
+    }
+}
+
+/// Reads the settings of address mapping.
+pub fn mapping(view: &View<'_>) -> Result<MappingSettings, Failure> {
+    let propagates = view.list(names::PROPAGATE_UNMATCHED_EXTENSIONS);
+    let has = |word: &str| propagates.iter().any(|listed| listed.eq_ignore_ascii_case(word));
+    let canonical = |maps, classes| -> Result<CanonicalMaps, Failure> {
+        Ok(CanonicalMaps { maps: view.maps(maps), uses: uses(view, classes)? })
+    };
+    Ok(MappingSettings {
+        sender_canonical: canonical(names::SENDER_CANONICAL_MAPS, names::SENDER_CANONICAL_CLASSES)?,
+        recipient_canonical: canonical(names::RECIPIENT_CANONICAL_MAPS, names::RECIPIENT_CANONICAL_CLASSES)?,
+        canonical: canonical(names::CANONICAL_MAPS, names::CANONICAL_CLASSES)?,
+        masquerade_domains: view.list(names::MASQUERADE_DOMAINS),
+        masquerade_exceptions: view.domains(names::MASQUERADE_EXCEPTIONS).of_whole_names(),
+        masquerade_uses: uses(view, names::MASQUERADE_CLASSES)?,
+        virtual_aliases: view.maps(names::VIRTUAL_ALIAS_MAPS),
+        expansion_max: view.count(names::VIRTUAL_ALIAS_EXPANSION_LIMIT),
+        recursion_max: view.count(names::VIRTUAL_ALIAS_RECURSION_LIMIT),
+        alias_bytes_max: view.count(names::VIRTUAL_ALIAS_ADDRESS_LENGTH_LIMIT),
+        extends_canonical: has("canonical"),
+        extends_virtual: has("virtual"),
+        always_bcc: view.text(names::ALWAYS_BCC),
+        sender_bcc: view.maps(names::SENDER_BCC_MAPS),
+        recipient_bcc: view.maps(names::RECIPIENT_BCC_MAPS),
+        duplicates_max: view.count(names::DUPLICATE_FILTER_LIMIT),
+        keeps_original: view.flag(names::ENABLE_ORIGINAL_RECIPIENT),
+    })
+}
+
+fn uses(view: &View<'_>, name: Name<types::List>) -> Result<Uses, Failure> {
+    let words = view.list(name);
+    Uses::parse(words.iter().map(String::as_str))
+        .map_err(|word| Failure::config(format!("{}: unknown class \"{word}\"", name.as_str())))
+}
