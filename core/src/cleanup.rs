@@ -8,28 +8,40 @@
 //! - On failure: `554 5.4.0 Error: too many hops`.
 //! - Standards: RFC 5321 §4.4 (Received), §6.3 (loops); RFC 5322 §3.6; RFC 6531 §4.3 (UTF8SMTP).
 
-#[cfg_attr(not(test), expect(dead_code, reason = "printing is for headers, which are not rewritten yet"))]
 mod address_list;
+mod characters;
+mod checks;
+mod content;
 mod envelope;
 mod mapping;
+mod mime;
 mod note;
+mod plain;
 mod recipients;
 mod trace;
 
 use std::net::IpAddr;
 use std::ops::Range;
 
+pub use characters::CharacterSet;
+pub use checks::Origin;
+pub use content::{Cleaned, Cleaner, ContentSettings, Fed, Inspection};
 pub use envelope::{
     AskedRecipient, MappedEnvelope, MappedRecipient, MappingRules, leaves_as_is, map_recipient,
 };
 pub use mapping::{CanonicalMaps, Mapper, MappingSettings, Trouble, Use, Uses};
+pub use mime::MimeSettings;
 pub use note::CleanupNote;
+pub use plain::has_plain_addresses;
 pub use recipients::first_occurrences;
 
 use crate::address::Address;
-use crate::header::{BlockEnd, HeaderCursor};
+use crate::header::{BlockEnd, Header, HeaderCursor};
 use crate::limits::HEADER_BLOCK_BYTES_MAX;
 use crate::reply::Reply;
+
+/// The message loops.
+const TOO_MANY_HOPS: Reply = Reply::fixed("554 5.4.0 Error: too many hops");
 
 /// Bytes of a message-id shown in the log.
 const LOGGED_MESSAGE_ID_BYTES_MAX: usize = 500;
@@ -78,8 +90,8 @@ pub struct Facts<'a> {
     pub queue_id: &'a str,
     /// The time of arrival as a header prints it (RFC 5322 §3.3).
     pub date: &'a str,
-    /// The envelope sender.
-    pub sender: &'a Address,
+    /// The envelope sender; empty for the null sender.
+    pub sender: &'a str,
     /// The recipient, when there is exactly one.
     pub recipient: Option<&'a Address>,
     /// The id for a message that has none, without angle brackets (`QID@myhostname`).
@@ -140,7 +152,40 @@ struct Seen {
     resent_from: bool,
     resent_date: bool,
     resent_message_id: bool,
+    /// To, Cc, or one of their Resent- kind.
+    recipient: bool,
 }
+
+impl Seen {
+    /// Takes a header that is neither Received nor Message-Id.
+    fn see(&mut self, header: &Header<'_>) {
+        if header.is("From") {
+            self.from = true;
+        } else if header.is("Date") {
+            self.date = true;
+        } else if header.is("To") || header.is("Cc") {
+            self.recipient = true;
+        } else if header.name.get(..7).is_some_and(|prefix| prefix.eq_ignore_ascii_case(b"Resent-")) {
+            self.resent |= RESENT.iter().any(|known| header.is(known));
+            self.resent_from |= header.is("Resent-From");
+            self.resent_date |= header.is("Resent-Date");
+            self.resent_message_id |= header.is("Resent-Message-Id");
+            self.recipient |= header.is("Resent-To") || header.is("Resent-Cc");
+        }
+    }
+}
+
+/// Headers that say that a message was sent on by somebody.
+const RESENT: [&str; 8] = [
+    "Resent-Bcc",
+    "Resent-Cc",
+    "Resent-Date",
+    "Resent-From",
+    "Resent-Message-Id",
+    "Resent-Reply-To",
+    "Resent-Sender",
+    "Resent-To",
+];
 
 /// Examines the beginning of a message's content. `whole` says that `head` is all of it.
 ///
@@ -168,22 +213,15 @@ pub fn clean_head(
         } else if header.is("Message-Id") {
             seen.message_id = true;
             message_id.get_or_insert_with(|| header.value_text(LOGGED_MESSAGE_ID_BYTES_MAX));
-        } else if header.is("From") {
-            seen.from = true;
-        } else if header.is("Date") {
-            seen.date = true;
-        } else if header.name.get(..7).is_some_and(|prefix| prefix.eq_ignore_ascii_case(b"Resent-")) {
-            seen.resent = true;
-            seen.resent_from |= header.is("Resent-From");
-            seen.resent_date |= header.is("Resent-Date");
-            seen.resent_message_id |= header.is("Resent-Message-Id");
+        } else {
+            seen.see(&header);
         }
         if settings.message_drop_headers.iter().any(|name| header.is(name)) {
             edit.drop_range(header.range);
         }
     }
     if hops >= settings.hopcount_limit {
-        return Err(Reply::fixed("554 5.4.0 Error: too many hops"));
+        return Err(TOO_MANY_HOPS);
     }
     let end = cursor.end();
     edit.keep_to(end.at());

@@ -30,6 +30,16 @@ impl MessageActions {
         *self == MessageActions::default()
     }
 
+    /// Adds what others want done later: their filter and target count, copies and headers add up.
+    pub fn take(&mut self, later: MessageActions) {
+        self.hold |= later.hold;
+        self.discard |= later.discard;
+        self.filter = later.filter.or(self.filter.take());
+        self.redirect = later.redirect.or(self.redirect.take());
+        self.bcc.extend(later.bcc.into_iter().take(ADDITIONS_MAX.saturating_sub(self.bcc.len())));
+        self.prepend.extend(later.prepend.into_iter().take(ADDITIONS_MAX.saturating_sub(self.prepend.len())));
+    }
+
     /// Adds a copy; false when there are too many.
     pub fn add_bcc(&mut self, address: &str) -> bool {
         add(&mut self.bcc, address)
@@ -52,6 +62,15 @@ fn add(list: &mut Vec<Box<str>>, text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_wanted_later_counts_over_what_was_wanted_before() {
+        let mut actions = MessageActions { filter: Some("a:b".into()), ..MessageActions::default() };
+        actions.take(MessageActions { hold: true, bcc: vec!["a@b".into()], ..MessageActions::default() });
+        assert!(actions.hold && actions.filter.as_deref() == Some("a:b") && actions.bcc.len() == 1);
+        actions.take(MessageActions { filter: Some("c:d".into()), ..MessageActions::default() });
+        assert!(actions.hold && actions.filter.as_deref() == Some("c:d"));
+    }
 
     #[test]
     fn additions_end_at_their_limit() {

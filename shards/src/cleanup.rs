@@ -8,6 +8,7 @@
 //! On failure: the reply that the client gets; whatever was stored of the message is given up.
 //! Standards: RFC 5321 section 4.4 (trace), 6.1 (a 250 means responsibility).
 
+mod inspected;
 mod mapped;
 mod own_mail;
 
@@ -15,7 +16,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use ringpost_core::address::Address;
-use ringpost_core::cleanup::{CleanedHead, Facts, MappedEnvelope, Piece, clean_head};
+use ringpost_core::cleanup::{CleanedHead, MappedEnvelope, Piece};
 use ringpost_core::date;
 use ringpost_core::envelope::Envelope;
 use ringpost_core::message_actions::MessageActions;
@@ -25,6 +26,7 @@ use ringpost_core::smtpd::Session;
 use ringpost_spool::{ChunkRef, Content, INLINE_CONTENT_BYTES_MAX, MessageId, NewMessage, StoreError};
 use smallvec::SmallVec;
 
+use self::inspected::Cleaning;
 pub use self::own_mail::{LocalMail, store_local};
 use crate::message::ActiveMessage;
 use crate::qmgr;
@@ -52,6 +54,9 @@ pub struct Incoming {
     /// What cleanup added to the content, less what it dropped.
     grown_bytes: i64,
     refusal: Option<Reply>,
+    cleaning: Cleaning,
+    /// The envelope has been looked at.
+    begun: bool,
     /// Sender and recipients, unless mapping leaves them as they are.
     mapped: Option<Box<MappedEnvelope>>,
     /// What is to be done with the message.
@@ -74,6 +79,8 @@ impl Incoming {
             message_id: String::new(),
             grown_bytes: 0,
             refusal: None,
+            cleaning: Cleaning::Unknown,
+            begun: false,
             mapped: None,
             actions: MessageActions::default(),
         }
@@ -95,8 +102,10 @@ impl Incoming {
         if self.refusal.is_some() {
             return;
         }
-        if let Err(reply) = self.store_chunk(shard, service, session, bytes, false).await {
-            self.refusal = Some(reply);
+        match self.store_chunk(shard, service, session, &bytes, false).await {
+            // A line whose end has not come yet.
+            Ok(consumed) => content.extend_from_slice(&bytes[consumed..]),
+            Err(reply) => self.refusal = Some(reply),
         }
     }
 
@@ -137,14 +146,20 @@ impl Incoming {
         }
         if self.chunks.is_empty() {
             self.begin(shard, service, session).await?;
-            let pieces = self.clean(shard, service, session, &bytes, true)?;
+            let (pieces, _) = self.clean(shard, service, session, &bytes, true).await?;
+            if self.actions.discard {
+                return Ok(self.log_message_id(shard));
+            }
             let total: usize = pieces.iter().map(Bytes::len).sum();
             if total <= INLINE_CONTENT_BYTES_MAX {
                 return self.store_inline(shard, service, session, pieces).await;
             }
             self.store_pieces(shard, &pieces).await?;
-        } else if !bytes.is_empty() {
-            self.store_chunk(shard, service, session, bytes, true).await?;
+        } else {
+            self.store_chunk(shard, service, session, &bytes, true).await?;
+            if self.actions.discard {
+                return Ok(self.log_message_id(shard));
+            }
         }
         self.store_chunked(shard, service, session).await
     }
@@ -164,6 +179,10 @@ impl Incoming {
             shard.spool.store(record).await.map_err(store_reply)?;
         }
         self.log_message_id(shard);
+        if self.actions.hold {
+            qmgr::accepted_on_hold(shard, self.id);
+            return Ok(());
+        }
         if in_pieces {
             qmgr::accepted_in_spool(shard, self.id);
             return Ok(());
@@ -185,7 +204,10 @@ impl Incoming {
             Content::Chunked { chunks: std::mem::take(&mut self.chunks), total: self.chunked_bytes };
         shard.spool.store(self.record(&envelope, content)).await.map_err(store_reply)?;
         self.log_message_id(shard);
-        qmgr::accepted_in_spool(shard, self.id);
+        match self.actions.hold {
+            true => qmgr::accepted_on_hold(shard, self.id),
+            false => qmgr::accepted_in_spool(shard, self.id),
+        }
         Ok(())
     }
 
@@ -194,66 +216,35 @@ impl Incoming {
         let due_at_s = (self.arrival_us / 1_000_000) as u32;
         let envelope_chunks = std::mem::take(&mut self.envelope_chunks);
         let (id, arrival_us) = (self.id, self.arrival_us);
-        NewMessage { id, arrival_us, due_at_s, held: false, envelope, envelope_chunks, content }
+        NewMessage { id, arrival_us, due_at_s, held: self.actions.hold, envelope, envelope_chunks, content }
     }
 
-    /// The first chunk carries the cleaned headers.
+    /// Stores content that has come; answers how much of it.
     async fn store_chunk(
         &mut self,
         shard: &Shard,
         service: &SmtpdService,
         session: &Session,
-        bytes: Bytes,
-        whole: bool,
-    ) -> Result<(), Reply> {
-        let pieces = match self.chunks.is_empty() {
-            true => {
-                self.begin(shard, service, session).await?;
-                self.clean(shard, service, session, &bytes, whole)?
-            }
-            false => Pieces::from_iter([bytes]),
-        };
-        self.store_pieces(shard, &pieces).await
+        bytes: &Bytes,
+        last: bool,
+    ) -> Result<usize, Reply> {
+        self.begin(shard, service, session).await?;
+        let (pieces, consumed) = self.clean(shard, service, session, bytes, last).await?;
+        if !self.actions.discard {
+            self.store_pieces(shard, &pieces).await?;
+        }
+        Ok(consumed)
     }
 
     async fn store_pieces(&mut self, shard: &Shard, pieces: &Pieces) -> Result<(), Reply> {
+        if pieces.iter().all(Bytes::is_empty) {
+            return Ok(());
+        }
         let slices: SmallVec<[&[u8]; 4]> = pieces.iter().map(|piece| &piece[..]).collect();
         let chunk = shard.spool.store_chunk(self.id, &slices).await.map_err(store_reply)?;
         self.chunked_bytes += u64::from(chunk.bytes());
         self.chunks.push(chunk);
         Ok(())
-    }
-
-    /// The header block as it is to be stored, and the content behind it.
-    fn clean(
-        &mut self,
-        shard: &Shard,
-        service: &SmtpdService,
-        session: &Session,
-        content: &Bytes,
-        whole: bool,
-    ) -> Result<Pieces, Reply> {
-        let mail = session.mail();
-        let client = session.client();
-        let date = date_text(shard, self.arrival_us);
-        let message_id = format!("{}@{}", self.queue_id.as_str(), service.cleanup.myhostname);
-        let facts = Facts {
-            helo: session.helo(),
-            client_name: client.name.as_deref(),
-            client_address: client.address,
-            protocol: session.protocol(),
-            smtputf8: mail.smtputf8,
-            queue_id: self.queue_id.as_str(),
-            date: &date,
-            sender: &mail.sender,
-            recipient: single(session),
-            message_id: &message_id,
-            add_missing_headers: service.adds_missing_headers(client),
-        };
-        let head = clean_head(&service.cleanup, &facts, content, whole)?;
-        self.message_id = head.message_id.clone();
-        self.grown_bytes = head.grown_bytes;
-        Ok(assemble(head, content))
     }
 
     fn log_message_id(&self, shard: &Shard) {
@@ -277,20 +268,20 @@ fn single(session: &Session) -> Option<&Address> {
 }
 
 fn assemble(head: CleanedHead, content: &Bytes) -> Pieces {
-    let mut pieces: Pieces = head
-        .pieces
-        .into_iter()
-        .map(|piece| match piece {
-            Piece::Keep(range) => content.slice(range),
-            Piece::Put(bytes) => Bytes::from(bytes),
-        })
-        .collect();
+    let mut pieces: Pieces = head.pieces.into_iter().map(|piece| piece_of(piece, content)).collect();
     // What is kept of the header block and the body behind it are one range, unless something stands between them.
     let rest = content.slice(head.rest_from..);
     if !rest.is_empty() {
         pieces.push(rest);
     }
     pieces
+}
+
+fn piece_of(piece: Piece, content: &Bytes) -> Bytes {
+    match piece {
+        Piece::Keep(range) => content.slice(range),
+        Piece::Put(bytes) => Bytes::from(bytes),
+    }
 }
 
 fn date_text(shard: &Shard, at_us: u64) -> String {

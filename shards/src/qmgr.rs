@@ -174,6 +174,11 @@ pub fn accepted_in_spool(shard: &Rc<Shard>, id: MessageId) {
     pump(shard);
 }
 
+/// Takes a message that was committed on hold.
+pub fn accepted_on_hold(shard: &Rc<Shard>, id: MessageId) {
+    shard.qmgr.scheduler.borrow_mut().recovered_held(QueuedId(id.bits()));
+}
+
 /// These messages are due now, if they are deferred. Those that are gone, on hold or corrupt are left alone.
 pub fn make_due(shard: &Rc<Shard>, ids: &[QueuedId]) {
     let now_ms = now_ms(shard);

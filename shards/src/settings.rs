@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use ringpost_core::access::Stage;
 use ringpost_core::anvil::{ClientLimits, ClientPrefixes};
-use ringpost_core::cleanup::{CleanupSettings, MappingSettings};
+use ringpost_core::cleanup::{CleanupSettings, ContentSettings, MappingSettings};
 use ringpost_core::config::{Config, Name, ServiceType, View, names, types};
 use ringpost_core::content::BareNewline;
 use ringpost_core::control::UserList;
@@ -74,6 +74,10 @@ pub struct SmtpdService {
     pub cleanup: CleanupSettings,
     /// What addresses become.
     pub mapping: MappingSettings,
+    /// What is checked in content.
+    pub content: ContentSettings,
+    /// `remote_header_rewrite_domain` is set: headers of remote clients are rewritten, too.
+    pub rewrites_remote_headers: bool,
     /// `receive_override_options`.
     pub overrides: ReceiveOverrides,
     /// `content_filter`; empty for none.
@@ -89,10 +93,14 @@ pub struct SmtpdService {
 impl SmtpdService {
     /// Whether a message of this client gets the headers that it lacks.
     pub fn adds_missing_headers(&self, client: &Client) -> bool {
+        self.always_add_missing_headers || self.rewrites_remote_headers || self.is_local(client)
+    }
+
+    /// Whether this is a client of ours (`local_header_rewrite_clients`).
+    pub fn is_local(&self, client: &Client) -> bool {
         let own =
             |addresses: &Vec<IpAddr>| client.address.is_loopback() || addresses.contains(&client.address);
-        self.always_add_missing_headers
-            || (self.mynetworks_are_local && client.in_mynetworks)
+        (self.mynetworks_are_local && client.in_mynetworks)
             || self.own_addresses_are_local.as_ref().is_some_and(own)
     }
 }
@@ -416,6 +424,8 @@ fn smtpd_service(config: &Config, view: &View<'_>) -> Result<SmtpdService, Failu
         timeout: view.time(names::SMTPD_TIMEOUT),
         cleanup: cleanup::head(&cleanup_view),
         mapping: cleanup::mapping(&cleanup_view)?,
+        content: cleanup::content(&cleanup_view),
+        rewrites_remote_headers: !view.text(names::REMOTE_HEADER_REWRITE_DOMAIN).is_empty(),
         overrides: ReceiveOverrides::read(view)?,
         content_filter: view.text(names::CONTENT_FILTER),
         always_add_missing_headers: view.flag(names::ALWAYS_ADD_MISSING_HEADERS),

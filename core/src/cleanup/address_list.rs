@@ -432,8 +432,8 @@ mod tests {
         check("<>", &[], "<>");
         check("< a @ b >", &["a@b"], "<a@b>");
         check("\"a b\"@c", &["\"a b\"@c"], "\"a b\"@c");
-        check("@x,@y:a@b", &["@x", "@y:a@b"], "@x,\n@y:a@b");
-        check("<@x,@y:a@b>", &["@x,@y:a@b"], "<@x,@y:a@b>");
+        check("@x,@y:a@b", &["@x", "@y:a@b"], "\"\"@x,\n\"@y:a\"@b");
+        check("<@x,@y:a@b>", &["@x,@y:a@b"], "<\"@x,@y:a\"@b>");
         check("", &[], "");
     }
 

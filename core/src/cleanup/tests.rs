@@ -12,7 +12,7 @@ fn facts<'a>(sender: &'a Address, recipient: Option<&'a Address>, local: bool) -
         smtputf8: false,
         queue_id: "QID",
         date: DATE,
-        sender,
+        sender: sender.as_str(),
         recipient,
         message_id: "QID@mx.example",
         add_missing_headers: local,

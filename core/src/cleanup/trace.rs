@@ -56,7 +56,7 @@ pub(super) fn missing_headers(seen: &Seen, facts: &Facts<'_>) -> (Vec<u8>, Optio
         text.push_str(&format!("{prefix}Date: {}\r\n", facts.date));
     }
     if !from {
-        let sender = if facts.sender.is_null() { "MAILER-DAEMON" } else { facts.sender.as_str() };
+        let sender = if facts.sender.is_empty() { "MAILER-DAEMON" } else { facts.sender };
         text.push_str(&format!("{prefix}From: {sender}\r\n"));
     }
     (text.into_bytes(), new_id)

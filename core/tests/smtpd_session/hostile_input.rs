@@ -155,7 +155,7 @@ proptest! {
         let sender = Address::null();
         let facts = Facts {
             helo: None, client_name: None, client_address: IpAddr::from([192, 0, 2, 1]), protocol: "SMTP",
-            smtputf8: false, queue_id: "QID", date: "now", sender: &sender, recipient: None,
+            smtputf8: false, queue_id: "QID", date: "now", sender: sender.as_str(), recipient: None,
             message_id: "QID@mx.example", add_missing_headers: local,
         };
         if let Ok(clean) = clean_head(&CleanupSettings::new("mx.example"), &facts, &head, whole) {

@@ -174,7 +174,7 @@ impl Server {
             smtputf8: self.session.mail().smtputf8,
             queue_id: "QID",
             date: "Sun, 22 Nov 2026 20:00:00 +0000 (UTC)",
-            sender: &sender,
+            sender: sender.as_str(),
             recipient: None,
             message_id: "QID@mx.example",
             add_missing_headers: false,

@@ -24,6 +24,9 @@ impl Incoming {
         service: &SmtpdService,
         session: &Session,
     ) -> Result<(), Reply> {
+        if std::mem::replace(&mut self.begun, true) {
+            return Ok(());
+        }
         let rules = service.overrides.mapping_rules();
         let sender = session.mail().sender.as_str();
         let recipients = session.recipients().iter().map(|recipient| recipient.address.as_str());
@@ -31,6 +34,11 @@ impl Incoming {
         if leaves_as_is(&service.mapping, resolve, rules, sender, recipients) {
             return Ok(());
         }
+        self.map(shard, service, session).await
+    }
+
+    async fn map(&mut self, shard: &Shard, service: &SmtpdService, session: &Session) -> Result<(), Reply> {
+        let rules = service.overrides.mapping_rules();
         let mut notes = Vec::new();
         let mapped = Box::pin(map_session(shard, &service.mapping, rules, session, &mut notes)).await;
         self.log_notes(shard, &notes);
@@ -46,6 +54,9 @@ impl Incoming {
         service: &SmtpdService,
         session: &Session,
     ) -> Result<Vec<u8>, Reply> {
+        if self.mapped.is_none() && (self.actions.redirect.is_some() || !self.actions.bcc.is_empty()) {
+            self.map(shard, service, session).await?;
+        }
         if self.mapped.is_some() {
             Box::pin(self.finish_mapping(shard, service)).await?;
         }

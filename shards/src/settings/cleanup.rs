@@ -1,6 +1,9 @@
 //! What cleanup needs to know: of one `smtpd` line, and for mail of the system itself.
 
-use ringpost_core::cleanup::{CanonicalMaps, CleanupSettings, MappingRules, MappingSettings, Uses};
+use ringpost_core::cleanup::{
+    CanonicalMaps, CharacterSet, CleanupSettings, ContentSettings, MappingRules, MappingSettings,
+    MimeSettings, Uses,
+};
 use ringpost_core::config::{Config, Name, View, names, types};
 
 use crate::failure::Failure;
@@ -59,6 +62,35 @@ pub fn head(view: &View<'_>) -> CleanupSettings {
         hopcount_limit: view.count(names::HOPCOUNT_LIMIT),
         message_drop_headers: view.list(names::MESSAGE_DROP_HEADERS),
     }
+}
+
+/// Reads the settings of content checks.
+pub fn content(view: &View<'_>) -> ContentSettings {
+    let strict = view.flag(names::STRICT_8BITMIME);
+    let mut content = ContentSettings {
+        header_checks: view.maps(names::HEADER_CHECKS),
+        mime_header_checks: view.maps(names::MIME_HEADER_CHECKS),
+        nested_header_checks: view.maps(names::NESTED_HEADER_CHECKS),
+        body_checks: view.maps(names::BODY_CHECKS),
+        body_checks_bytes_max: view.number(names::BODY_CHECKS_SIZE_LIMIT),
+        mime: MimeSettings {
+            disabled: view.flag(names::DISABLE_MIME_INPUT_PROCESSING),
+            nesting_max: view.count(names::MIME_NESTING_LIMIT),
+            boundary_bytes_max: view.count(names::MIME_BOUNDARY_LENGTH_LIMIT),
+            reports_nesting: false,
+            strict_headers: strict || view.flag(names::STRICT_7BIT_HEADERS),
+            strict_body: strict || view.flag(names::STRICT_8BITMIME_BODY),
+            strict_encoding: view.flag(names::STRICT_MIME_ENCODING_DOMAIN),
+        },
+        header_bytes_max: view.count(names::HEADER_SIZE_LIMIT),
+        header_tokens_max: view.count(names::HEADER_ADDRESS_TOKEN_LIMIT),
+        line_bytes_max: view.count(names::LINE_LENGTH_LIMIT),
+        reject_characters: CharacterSet::parse(&view.text(names::MESSAGE_REJECT_CHARACTERS)),
+        strip_characters: CharacterSet::parse(&view.text(names::MESSAGE_STRIP_CHARACTERS)),
+        undisclosed_recipients_header: view.text(names::UNDISCLOSED_RECIPIENTS_HEADER),
+    };
+    content.mime.reports_nesting = content.checks_anything();
+    content
 }
 
 /// Reads the settings of address mapping.

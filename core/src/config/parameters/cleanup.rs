@@ -5,7 +5,7 @@ use crate::config::parameter::{Weakens, parameters};
 parameters! {
     SECOND_BOUNCE_NOTICE_RECIPIENT "2bounce_notice_recipient" Text = "postmaster", Honoured("bounce"),
         "Who gets mail that could be neither delivered nor returned.";
-    ALLOW_PERCENT_HACK "allow_percent_hack" Bool = "yes", Refused { reason: "addresses are not rewritten yet", weakens: Weakens::Never },
+    ALLOW_PERCENT_HACK "allow_percent_hack" Bool = "yes", Honoured("cleanup, qmgr"),
         "Whether user%domain becomes user@domain.";
     ALLOW_UNTRUSTED_ROUTING "allow_untrusted_routing" Bool = "no", Honoured("smtpd"),
         "Whether strangers may use addresses that route.";
@@ -13,13 +13,13 @@ parameters! {
         "Whether missing headers are added to every client's mail.";
     ALWAYS_BCC "always_bcc" Text = "", Honoured("cleanup"),
         "An address that gets a copy of every message.";
-    APPEND_AT_MYORIGIN "append_at_myorigin" Bool = "yes", Refused { reason: "addresses are not rewritten yet", weakens: Weakens::Never },
+    APPEND_AT_MYORIGIN "append_at_myorigin" Bool = "yes", Honoured("cleanup, qmgr"),
         "Whether an address without a domain gets $myorigin.";
-    APPEND_DOT_MYDOMAIN "append_dot_mydomain" Bool = "${{$compatibility_level} <level {1} ? {yes} : {no}}", Refused { reason: "addresses are not rewritten yet", weakens: Weakens::Never },
+    APPEND_DOT_MYDOMAIN "append_dot_mydomain" Bool = "${{$compatibility_level} <level {1} ? {yes} : {no}}", Honoured("cleanup, qmgr"),
         "Whether a domain without a dot gets $mydomain.";
-    BODY_CHECKS "body_checks" Maps = "", Refused { reason: "content is not checked yet", weakens: Weakens::Always },
+    BODY_CHECKS "body_checks" Maps = "", Honoured("cleanup"),
         "Tables of patterns for lines of bodies.";
-    BODY_CHECKS_SIZE_LIMIT "body_checks_size_limit" Size = "51200", WithoutEffect("content is not checked yet"),
+    BODY_CHECKS_SIZE_LIMIT "body_checks_size_limit" Size = "51200", Honoured("cleanup"),
         "How much of each part the patterns for bodies see.";
     BOUNCE_NOTICE_RECIPIENT "bounce_notice_recipient" Text = "postmaster", Honoured("bounce"),
         "Who gets copies of bounces.";
@@ -27,9 +27,9 @@ parameters! {
         "How much of a message a bounce returns.";
     BOUNCE_TEMPLATE_FILE "bounce_template_file" Text = "", Honoured("bounce, defer, trace"),
         "A file with the texts of bounces.";
-    CANONICAL_CLASSES "canonical_classes" List = "envelope_sender, envelope_recipient, header_sender, header_recipient", WithoutEffect("tables of addresses are not served yet"),
+    CANONICAL_CLASSES "canonical_classes" List = "envelope_sender, envelope_recipient, header_sender, header_recipient", Honoured("cleanup"),
         "Which addresses canonical_maps change.";
-    CANONICAL_MAPS "canonical_maps" Maps = "", Refused { reason: "tables of addresses are not served yet", weakens: Weakens::Never },
+    CANONICAL_MAPS "canonical_maps" Maps = "", Honoured("cleanup"),
         "Tables that change addresses in headers and envelopes.";
     CLEANUP_REPLACE_STRAY_CR_LF "cleanup_replace_stray_cr_lf" Bool = "yes", WithoutEffect("stray CRs always become spaces"),
         "Whether a stray carriage return or line feed in content becomes a space.";
@@ -47,7 +47,7 @@ parameters! {
         "The age at which a sender is told that a message is late.";
     DETECT_8BIT_ENCODING_HEADER "detect_8bit_encoding_header" Bool = "yes", WithoutEffect("content is not converted"),
         "Whether Content-Transfer-Encoding is looked for.";
-    DISABLE_MIME_INPUT_PROCESSING "disable_mime_input_processing" Bool = "no", WithoutEffect("MIME is not processed on reception"),
+    DISABLE_MIME_INPUT_PROCESSING "disable_mime_input_processing" Bool = "no", Honoured("cleanup"),
         "Whether MIME is left alone on reception.";
     DISABLE_VERP_BOUNCES "disable_verp_bounces" Bool = "no", Honoured("bounce"),
         "Whether a bounce goes out once for each recipient with a variable return path.";
@@ -63,13 +63,13 @@ parameters! {
         "Whether bounces refer to the message that they return.";
     ERROR_NOTICE_RECIPIENT "error_notice_recipient" Text = "postmaster", Honoured("smtpd, smtp: transcripts of sessions"),
         "Who is told of errors.";
-    HEADER_ADDRESS_TOKEN_LIMIT "header_address_token_limit" Int = "10240", WithoutEffect("addresses in headers are not rewritten yet"),
+    HEADER_ADDRESS_TOKEN_LIMIT "header_address_token_limit" Int = "10240", Honoured("cleanup"),
         "The most tokens of an address header that are looked at.";
-    HEADER_CHECKS "header_checks" Maps = "", Refused { reason: "content is not checked yet", weakens: Weakens::Always },
+    HEADER_CHECKS "header_checks" Maps = "", Honoured("cleanup"),
         "Tables of patterns for headers.";
     HEADER_FROM_FORMAT "header_from_format" Word("standard" "obsolete") = "standard", WithoutEffect("added From headers have no name"),
         "The form of an added From header.";
-    HEADER_SIZE_LIMIT "header_size_limit" Int(1024, 16777216) = "102400", Refused { reason: "the limit is fixed", weakens: Weakens::Never },
+    HEADER_SIZE_LIMIT "header_size_limit" Int(1024, 16777216) = "102400", Honoured("cleanup"),
         "The longest header; what is beyond is discarded.";
     HOPCOUNT_LIMIT "hopcount_limit" Int(1, 10000) = "50", Honoured("cleanup"),
         "Received headers from which a message is taken to be looping.";
@@ -79,17 +79,17 @@ parameters! {
         "System mail that is checked like other mail.";
     LOCAL_HEADER_REWRITE_CLIENTS "local_header_rewrite_clients" List = "permit_inet_interfaces", Honoured("cleanup"),
         "Clients whose messages get missing headers: permit_inet_interfaces, permit_mynetworks.";
-    MASQUERADE_CLASSES "masquerade_classes" List = "envelope_sender, header_sender, header_recipient", WithoutEffect("addresses are not rewritten yet"),
+    MASQUERADE_CLASSES "masquerade_classes" List = "envelope_sender, header_sender, header_recipient", Honoured("cleanup"),
         "Which addresses are masqueraded.";
-    MASQUERADE_DOMAINS "masquerade_domains" List = "", Refused { reason: "addresses are not rewritten yet", weakens: Weakens::Never },
+    MASQUERADE_DOMAINS "masquerade_domains" List = "", Honoured("cleanup"),
         "Domains whose sub-domains are hidden.";
-    MASQUERADE_EXCEPTIONS "masquerade_exceptions" Domains = "", WithoutEffect("addresses are not rewritten yet"),
+    MASQUERADE_EXCEPTIONS "masquerade_exceptions" Domains = "", Honoured("cleanup"),
         "Users whose addresses are not masqueraded.";
     MESSAGE_DROP_HEADERS "message_drop_headers" List = "bcc, content-length, resent-bcc, return-path", Honoured("cleanup"),
         "Headers that are removed.";
-    MESSAGE_REJECT_CHARACTERS "message_reject_characters" Text = "", Refused { reason: "content is not checked yet", weakens: Weakens::Never },
+    MESSAGE_REJECT_CHARACTERS "message_reject_characters" Text = "", Honoured("cleanup"),
         "Characters for which a message is refused.";
-    MESSAGE_STRIP_CHARACTERS "message_strip_characters" Text = "", Refused { reason: "content is not changed", weakens: Weakens::Never },
+    MESSAGE_STRIP_CHARACTERS "message_strip_characters" Text = "", Honoured("cleanup"),
         "Characters that are taken out of messages.";
     MILTER_COMMAND_TIMEOUT "milter_command_timeout" Time(Seconds) = "30s", WithoutEffect("milters are not served yet"),
         "The longest wait for a milter's answer to a command.";
@@ -125,13 +125,13 @@ parameters! {
         "Macros that milters get at RCPT.";
     MILTER_UNKNOWN_COMMAND_MACROS "milter_unknown_command_macros" List = "", WithoutEffect("milters are not served yet"),
         "Macros that milters get at unknown commands.";
-    MIME_BOUNDARY_LENGTH_LIMIT "mime_boundary_length_limit" Size = "2048", WithoutEffect("MIME is not processed on reception"),
+    MIME_BOUNDARY_LENGTH_LIMIT "mime_boundary_length_limit" Size = "2048", Honoured("cleanup"),
         "How much of a MIME boundary counts.";
-    MIME_HEADER_CHECKS "mime_header_checks" Maps = "$header_checks", Refused { reason: "content is not checked yet", weakens: Weakens::Always },
+    MIME_HEADER_CHECKS "mime_header_checks" Maps = "$header_checks", Honoured("cleanup"),
         "Tables of patterns for MIME headers.";
-    MIME_NESTING_LIMIT "mime_nesting_limit" Int = "100", WithoutEffect("MIME is not processed on reception"),
+    MIME_NESTING_LIMIT "mime_nesting_limit" Int = "100", Honoured("cleanup"),
         "How deep MIME parts may nest.";
-    NESTED_HEADER_CHECKS "nested_header_checks" Maps = "$header_checks", Refused { reason: "content is not checked yet", weakens: Weakens::Always },
+    NESTED_HEADER_CHECKS "nested_header_checks" Maps = "$header_checks", Honoured("cleanup"),
         "Tables of patterns for headers of attached messages.";
     NON_SMTPD_MILTERS "non_smtpd_milters" List = "", Refused { reason: "milters are not served yet", weakens: Weakens::Always },
         "Milters for mail that does not come by SMTP.";
@@ -141,13 +141,13 @@ parameters! {
         "Tables to whose results an address extension is carried over.";
     RECIPIENT_BCC_MAPS "recipient_bcc_maps" Maps = "", Honoured("cleanup"),
         "Tables of addresses that get copies, by recipient.";
-    RECIPIENT_CANONICAL_CLASSES "recipient_canonical_classes" List = "envelope_recipient, header_recipient", WithoutEffect("tables of addresses are not served yet"),
+    RECIPIENT_CANONICAL_CLASSES "recipient_canonical_classes" List = "envelope_recipient, header_recipient", Honoured("cleanup"),
         "Which addresses recipient_canonical_maps change.";
-    RECIPIENT_CANONICAL_MAPS "recipient_canonical_maps" Maps = "", Refused { reason: "tables of addresses are not served yet", weakens: Weakens::Never },
+    RECIPIENT_CANONICAL_MAPS "recipient_canonical_maps" Maps = "", Honoured("cleanup"),
         "Tables that change recipients.";
     RELOCATED_MAPS "relocated_maps" Maps = "", Honoured("resolve"),
         "Tables of users who have moved.";
-    REMOTE_HEADER_REWRITE_DOMAIN "remote_header_rewrite_domain" Text = "", Refused { reason: "addresses are not rewritten yet", weakens: Weakens::Never },
+    REMOTE_HEADER_REWRITE_DOMAIN "remote_header_rewrite_domain" Text = "", Honoured("cleanup"),
         "The domain that is added to incomplete addresses in headers of remote clients.";
     RESOLVE_DEQUOTED_ADDRESS "resolve_dequoted_address" Bool = "yes", Honoured("resolve"),
         "Whether quotes in addresses are taken off before resolving.";
@@ -157,21 +157,21 @@ parameters! {
         "Whether user@1.2.3.4 counts as user@[1.2.3.4].";
     SENDER_BCC_MAPS "sender_bcc_maps" Maps = "", Honoured("cleanup"),
         "Tables of addresses that get copies, by sender.";
-    SENDER_CANONICAL_CLASSES "sender_canonical_classes" List = "envelope_sender, header_sender", WithoutEffect("tables of addresses are not served yet"),
+    SENDER_CANONICAL_CLASSES "sender_canonical_classes" List = "envelope_sender, header_sender", Honoured("cleanup"),
         "Which addresses sender_canonical_maps change.";
-    SENDER_CANONICAL_MAPS "sender_canonical_maps" Maps = "", Refused { reason: "tables of addresses are not served yet", weakens: Weakens::Never },
+    SENDER_CANONICAL_MAPS "sender_canonical_maps" Maps = "", Honoured("cleanup"),
         "Tables that change senders.";
-    STRICT_7BIT_HEADERS "strict_7bit_headers" Bool = "no", Refused { reason: "headers are not refused for their bytes", weakens: Weakens::Never },
+    STRICT_7BIT_HEADERS "strict_7bit_headers" Bool = "no", Honoured("cleanup"),
         "Whether 8-bit headers are refused.";
-    STRICT_8BITMIME "strict_8bitmime" Bool = "no", Refused { reason: "content is not refused for its bytes", weakens: Weakens::Never },
+    STRICT_8BITMIME "strict_8bitmime" Bool = "no", Honoured("cleanup"),
         "Whether 8-bit content that is not declared is refused.";
-    STRICT_8BITMIME_BODY "strict_8bitmime_body" Bool = "no", Refused { reason: "content is not refused for its bytes", weakens: Weakens::Never },
+    STRICT_8BITMIME_BODY "strict_8bitmime_body" Bool = "no", Honoured("cleanup"),
         "Whether 8-bit bodies that are not declared are refused.";
-    STRICT_MIME_ENCODING_DOMAIN "strict_mime_encoding_domain" Bool = "no", Refused { reason: "MIME is not processed on reception", weakens: Weakens::Never },
+    STRICT_MIME_ENCODING_DOMAIN "strict_mime_encoding_domain" Bool = "no", Honoured("cleanup"),
         "Whether composite parts with a forbidden encoding are refused.";
-    SWAP_BANGPATH "swap_bangpath" Bool = "yes", Refused { reason: "addresses are not rewritten yet", weakens: Weakens::Never },
+    SWAP_BANGPATH "swap_bangpath" Bool = "yes", Honoured("cleanup, qmgr"),
         "Whether site!user becomes user@site.";
-    UNDISCLOSED_RECIPIENTS_HEADER "undisclosed_recipients_header" Text = "", Refused { reason: "this header is not added yet", weakens: Weakens::Never },
+    UNDISCLOSED_RECIPIENTS_HEADER "undisclosed_recipients_header" Text = "", Honoured("cleanup"),
         "The header that is added to messages without recipients in the header.";
     VERP_DELIMITER_FILTER "verp_delimiter_filter" Text = "-=+", Honoured("smtpd"),
         "The characters that may be delimiters in variable return paths.";
