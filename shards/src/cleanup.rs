@@ -144,6 +144,13 @@ impl Incoming {
         if let Some(reply) = self.refusal.take() {
             return Err(reply);
         }
+        let access = &session.access().actions;
+        if !access.is_empty() {
+            // What the content's checks want comes later, and counts over this.
+            let later = std::mem::replace(&mut self.actions, access.clone());
+            self.actions.prepend.clear();
+            self.actions.take(later);
+        }
         if self.chunks.is_empty() {
             self.begin(shard, service, session).await?;
             let (pieces, _) = self.clean(shard, service, session, &bytes, true).await?;

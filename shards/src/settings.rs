@@ -458,39 +458,6 @@ fn verp(view: &View<'_>) -> Result<(VerpDelimiters, String), Failure> {
     Ok((delimiters, filter))
 }
 
-fn cleanup(view: &View<'_>) -> CleanupSettings {
-    CleanupSettings {
-        myhostname: view.text(names::MYHOSTNAME),
-        mail_name: view.text(names::MAIL_NAME),
-        hopcount_limit: view.count(names::HOPCOUNT_LIMIT),
-        message_drop_headers: view.list(names::MESSAGE_DROP_HEADERS),
-fn access(view: &View<'_>) -> AccessLists {
-    AccessLists {
-        before_recipient: vec![
-            ("Client host", view.restrictions(names::SMTPD_CLIENT_RESTRICTIONS)),
-            ("Helo command", view.restrictions(names::SMTPD_HELO_RESTRICTIONS)),
-            (SENDER_ADDRESS, view.restrictions(names::SMTPD_SENDER_RESTRICTIONS)),
-        ],
-        relay: view.relay_restrictions(),
-        recipient: view.restrictions(names::SMTPD_RECIPIENT_RESTRICTIONS),
-        relay_first: view.flag(names::SMTPD_RELAY_BEFORE_RECIPIENT_RESTRICTIONS),
-        data: view.restrictions(names::SMTPD_DATA_RESTRICTIONS),
-        end_of_data: view.restrictions(names::SMTPD_END_OF_DATA_RESTRICTIONS),
-        etrn: view.restrictions(names::SMTPD_ETRN_RESTRICTIONS),
-        relay_reject_code: view.number(names::RELAY_DOMAINS_REJECT_CODE) as u16,
-        reject_code: view.number(names::REJECT_CODE) as u16,
-    }
-}
-
-/// Every address that is this host's or stands for it.
-fn own_addresses(view: &View<'_>) -> Vec<IpAddr> {
-    let mut own: Vec<IpAddr> = view.host().interfaces.iter().map(|interface| interface.address).collect();
-    own.extend(view.own_addresses());
-    own.sort_unstable();
-    own.dedup();
-    own
-}
-
 fn users(view: &View<'_>, name: Name<types::List>) -> Result<UserList, Failure> {
     UserList::parse(&view.list(name)).map_err(|error| Failure::config(format!("{}: {error}", name.as_str())))
 }

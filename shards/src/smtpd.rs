@@ -446,10 +446,7 @@ impl<'a> Server<'a> {
     }
 
     async fn finish_message(&mut self) {
-        let refusal = match self.verdict(Stage::EndOfData).await {
-            None => self.undoable_actions(),
-            refusal => refusal,
-        };
+        let refusal = self.verdict(Stage::EndOfData).await;
         let incoming = self.incoming.take().expect("content comes after an accepted recipient");
         let queue_id = incoming.queue_id;
         let stored = match refusal {
@@ -476,16 +473,6 @@ impl<'a> Server<'a> {
         };
         self.session.answer(answer, &mut self.replies);
         self.content.clear();
-    }
-
-    /// What an access table wants done with the message and nobody here can do yet: the client keeps it, and tries again.
-    fn undoable_actions(&self) -> Option<Reply> {
-        let actions = &self.session.access().actions;
-        if actions.is_empty() || actions.discard {
-            return None;
-        }
-        self.warn(&["an access table has an action for messages that is not served yet".to_owned()]);
-        Some(Reply::fixed("451 4.3.5 Server configuration error"))
     }
 
     fn discard(&mut self) {

@@ -27,6 +27,10 @@ impl Incoming {
         if std::mem::replace(&mut self.begun, true) {
             return Ok(());
         }
+        let access = &session.access().actions;
+        if !access.prepend.is_empty() {
+            self.actions.prepend.clone_from(&access.prepend);
+        }
         let rules = service.overrides.mapping_rules();
         let sender = session.mail().sender.as_str();
         let recipients = session.recipients().iter().map(|recipient| recipient.address.as_str());
