@@ -155,7 +155,8 @@ impl Incoming {
             self.begin(shard, service, session).await?;
             let (pieces, _) = self.clean(shard, service, session, &bytes, true).await?;
             if self.actions.discard {
-                return Ok(self.log_message_id(shard));
+                self.log_message_id(shard);
+                return Ok(());
             }
             let total: usize = pieces.iter().map(Bytes::len).sum();
             if total <= INLINE_CONTENT_BYTES_MAX {
@@ -165,7 +166,8 @@ impl Incoming {
         } else {
             self.store_chunk(shard, service, session, &bytes, true).await?;
             if self.actions.discard {
-                return Ok(self.log_message_id(shard));
+                self.log_message_id(shard);
+                return Ok(());
             }
         }
         self.store_chunked(shard, service, session).await

@@ -458,6 +458,15 @@ fn verp(view: &View<'_>) -> Result<(VerpDelimiters, String), Failure> {
     Ok((delimiters, filter))
 }
 
+/// Every address that is this host's or stands for it.
+fn own_addresses(view: &View<'_>) -> Vec<IpAddr> {
+    let mut own: Vec<IpAddr> = view.host().interfaces.iter().map(|interface| interface.address).collect();
+    own.extend(view.own_addresses());
+    own.sort_unstable();
+    own.dedup();
+    own
+}
+
 fn users(view: &View<'_>, name: Name<types::List>) -> Result<UserList, Failure> {
     UserList::parse(&view.list(name)).map_err(|error| Failure::config(format!("{}: {error}", name.as_str())))
 }

@@ -118,6 +118,7 @@ impl Checks {
             "REDIRECT" => {
                 self.actions.redirect = Some(text.into());
                 self.log("redirect", what, line, text, origin);
+                self.on = false;
             }
             "BCC" if !text.contains('@') => {
                 self.warn(format!("bad BCC address \"{text}\" in {parameter} map -- need user@domain"))
