@@ -294,9 +294,7 @@ fn missing_headers_are_added_where_the_headers_end() {
     world.check("", added);
     world.check(
         "Bcc: a@b\r\nCc: x\r\nResent-From: y\r\n\r\n",
-        &format!(
-            "Cc: x\r\nResent-From: y\r\nResent-Message-Id: <QID@mx.example>\r\nResent-Date: DATE\r\n\r\n"
-        ),
+        "Cc: x\r\nResent-From: y\r\nResent-Message-Id: <QID@mx.example>\r\nResent-Date: DATE\r\n\r\n",
     );
 }
 
