@@ -11,14 +11,8 @@ const FLIGHT: &[u8] = b"MAIL FROM:<sender@x.example> SIZE=4096\r\nRCPT TO:<recip
 const EMPTY_BODY: &[u8] = b"\r\n.\r\n";
 
 fn decide(criterion: &mut Criterion) {
-    let client = Client {
-        name: Some("client.example".into()),
-        address: IpAddr::from([192, 0, 2, 1]),
-        port: 1,
-        in_mynetworks: true,
-        may_ask_verp: false,
-        bare_newline_excluded: false,
-    };
+    let mut client = Client::stranger(IpAddr::from([192, 0, 2, 1]), 1).named("client.example");
+    client.in_mynetworks = true;
     let mut session = Session::new(Rc::new(SmtpdSettings::new("mx.example")), client);
     let (mut replies, mut content) = (Vec::with_capacity(4096), Vec::with_capacity(4096));
     session.step(b"EHLO client.example\r\n", &mut replies, &mut content);

@@ -95,7 +95,7 @@ fn main() {
         smtputf8: false,
         queue_id: "4SVLCh0sf8z7Qhl",
         date: "Sun, 22 Nov 2026 20:00:00 +0000 (UTC)",
-        sender: &sender,
+        sender: sender.as_str(),
         recipient: Some(&sender),
         message_id: "4SVLCh0sf8z7Qhl@mx.example",
         add_missing_headers: true,

@@ -6,7 +6,7 @@
 //! domain, result_format, expansion_limit: as for databases
 //! ```
 //!
-//! Limits: [`ANSWER_BYTES_MAX`](super::source::ANSWER_BYTES_MAX); `timeout` for a lookup.
+//! Limits: [`ANSWER_BYTES_MAX`]; `timeout` for a lookup.
 //! Standards: the Redis serialisation protocol, version 2. Few lines of it are needed, and bounding each read wants the
 //! socket in our hands; a client crate would bring thirty others.
 
