@@ -334,9 +334,9 @@ verdict
             "\
 resolve <user@far.example> for mail of <>
     default_transport: smtp
-    fail:out: user@far.example: trouble: it fails always
+    fail:out: user@far.example: trouble: Application error
 verdict
-    trouble      fail:out: it fails always
+    trouble      fail:out: Application error
     delivery     deferred: address resolver failure
 ",
         );
