@@ -14,3 +14,4 @@ pub mod running;
 pub mod series;
 pub mod statistics;
 pub mod table;
+pub mod tables;

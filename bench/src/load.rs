@@ -57,6 +57,8 @@ pub struct Work {
     pub sessions: u64,
     /// How the source uses them.
     pub connections: Connections,
+    /// The recipients' addresses, as the generator's templates write them; none: its default.
+    pub recipient: Option<&'static str>,
     /// Messages begun a second (open loop); none: as fast as the sessions go.
     pub rate: Option<f64>,
 }
@@ -219,6 +221,9 @@ impl Load {
                     Connections::KeptFourTrips => drop(command.args(["--pipelining", "off"])),
                     Connections::KeptPipelined => {}
                     Connections::Fresh => drop(command.arg("--fresh")),
+                }
+                if let Some(template) = work.recipient {
+                    command.args(["--recipient-template", template]);
                 }
                 if let Some(rate) = work.rate {
                     command.args(["--rate", &rate.to_string()]);

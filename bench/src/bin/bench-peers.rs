@@ -82,6 +82,7 @@ fn compare(options: &Options) -> io::Result<()> {
             bytes: options.size,
             sessions: options.sessions,
             connections,
+            recipient: None,
             rate: None,
         };
         all.push(Series::new(Kind::Ringpost(options.ringpost.clone()), work(options.messages)));

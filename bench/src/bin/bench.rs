@@ -15,6 +15,7 @@ use ringpost_bench::relay::Kind;
 use ringpost_bench::series::{self, Series, find, run_in_turns};
 use ringpost_bench::statistics::median;
 use ringpost_bench::table::Table;
+use ringpost_bench::tables;
 use serde_json::json;
 
 /// Measure the relay on this machine and print medians.
@@ -83,6 +84,8 @@ enum Part {
     Queue,
     /// Two shards that share a destination, against the same work for two destinations.
     Coordination,
+    /// Large lookup tables, against none.
+    Tables,
     /// A healthy destination while a thousand dead ones hold mail, against alone.
     Dead,
 }
@@ -116,6 +119,7 @@ impl Options {
             bytes: self.size,
             sessions: self.sessions,
             connections,
+            recipient: None,
             rate: None,
         }
     }
@@ -197,6 +201,13 @@ fn bench(options: &Options) -> io::Result<()> {
         println!("{}", destinations::shared_text(&pair));
         coordination = Some(pair);
     }
+    let mut with_tables = None;
+    if options.only.contains(&Part::Tables) {
+        let work = options.work(Connections::KeptPipelined);
+        let both = tables::measure(&options.ringpost, &load, work, runs, &options.directory)?;
+        println!("{}", tables::text(&both));
+        with_tables = Some(both);
+    }
     let mut dead = None;
     if options.only.contains(&Part::Dead) {
         dead = Some(beside_dead(options, &kind, &load, runs)?);
@@ -208,7 +219,7 @@ fn bench(options: &Options) -> io::Result<()> {
             |half| json!({ "series": half, "p99_to_commit_p99": latency_ratios(half).map(|(p99, _)| p99) }),
         );
         let figures = json!({ "machine": machine, "speed": speed, "to_bare_loop": ratios, "latency": latency, "queue": queue,
-            "coordination": coordination, "dead": dead });
+            "coordination": coordination, "tables": with_tables, "dead": dead });
         std::fs::write(path, format!("{figures:#}\n"))?;
     }
     Ok(())
