@@ -15,9 +15,10 @@ use std::{
 
 /// The lock's name in the directory.
 const LOCK_NAME: &str = "engine.lock";
-/// [`EngineLock::is_held`] holds the lock for an instant: an engine that meets it tries so often again, after so long.
-const TRIES: u32 = 5;
-const TRY_PAUSE: Duration = Duration::from_millis(10);
+/// A queue command that works without an engine holds the lock while it does, [`EngineLock::is_held`] for an instant: an
+/// engine that meets them tries so often again, after so long. Five seconds in all; who holds it longer is another engine.
+const TRIES: u32 = 100;
+const TRY_PAUSE: Duration = Duration::from_millis(50);
 
 /// The right to use a spool directory; given up when dropped, or when the process ends in whatever way.
 #[derive(Debug)]
@@ -127,5 +128,26 @@ enum Failure {
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         Self::Io(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_engine_waits_for_a_command_that_has_the_spool_for_a_moment() {
+        let directory = std::env::temp_dir().join(format!("ringpost-lock-{}", std::process::id()));
+        let command = EngineLock::take(&directory).expect("nobody has it");
+        let engine = std::thread::spawn({
+            let directory = directory.clone();
+            move || EngineLock::take(&directory).map(drop)
+        });
+        // How long the command takes: much longer than one look at the lock.
+        std::thread::sleep(TRY_PAUSE * 10);
+        assert!(!engine.is_finished(), "an engine must not give up at once");
+        drop(command);
+        engine.join().expect("taking a lock does not panic").expect("the engine has its turn");
+        fs::remove_dir_all(&directory).expect("our own directory");
     }
 }
