@@ -17,7 +17,11 @@ impl AccessRules {
             codes: codes(view),
             relay_first: view.flag(names::SMTPD_RELAY_BEFORE_RECIPIENT_RESTRICTIONS),
             delay_reject: view.flag(names::SMTPD_DELAY_REJECT),
-            unlisted_recipients: view.flag(names::SMTPD_REJECT_UNLISTED_RECIPIENT),
+            unlisted_recipients: view.flag(names::SMTPD_REJECT_UNLISTED_RECIPIENT)
+                && !view
+                    .list(names::RECEIVE_OVERRIDE_OPTIONS)
+                    .iter()
+                    .any(|word| word.eq_ignore_ascii_case("no_unknown_recipient_checks")),
             unlisted_senders: view.flag(names::SMTPD_REJECT_UNLISTED_SENDER),
             unknown_address_failure: failure(view, names::UNKNOWN_ADDRESS_TEMPFAIL_ACTION)?,
             unknown_helo_failure: failure(view, names::UNKNOWN_HELO_HOSTNAME_TEMPFAIL_ACTION)?,

@@ -11,8 +11,6 @@ use crate::failure::Failure;
 /// The words of `receive_override_options`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ReceiveOverrides {
-    /// `no_unknown_recipient_checks`.
-    pub no_unknown_recipient_checks: bool,
     /// `no_address_mappings`.
     pub no_address_mappings: bool,
     /// `no_header_body_checks`.
@@ -25,9 +23,10 @@ impl ReceiveOverrides {
         let mut overrides = ReceiveOverrides::default();
         for word in view.list(names::RECEIVE_OVERRIDE_OPTIONS) {
             match word.to_ascii_lowercase().as_str() {
-                "no_unknown_recipient_checks" => overrides.no_unknown_recipient_checks = true,
                 "no_address_mappings" => overrides.no_address_mappings = true,
                 "no_header_body_checks" => overrides.no_header_body_checks = true,
+                // Read with the access rules.
+                "no_unknown_recipient_checks" => {}
                 // There are none that could be left out.
                 "no_milters" => {}
                 _ => {

@@ -154,6 +154,8 @@ fn unknown_users_are_refused_at_the_end_or_where_an_item_says() {
         "550 5.1.1 <no@ours.example>: Recipient address rejected: User unknown in local recipient table";
     assert_eq!(Case::new("").to("no@ours.example").rcpt(), unknown);
     assert_eq!(Case::new("smtpd_reject_unlisted_recipient = no").to("no@ours.example").rcpt(), "OK");
+    let filtered = "receive_override_options = no_address_mappings, no_unknown_recipient_checks";
+    assert_eq!(Case::new(filtered).to("no@ours.example").rcpt(), "OK");
     let main = "smtpd_reject_unlisted_recipient = no\n\
                 smtpd_recipient_restrictions = reject_unlisted_recipient, permit";
     assert_eq!(Case::new(main).to("no@ours.example").rcpt(), unknown);
