@@ -388,7 +388,7 @@ fn collect(rest: &mut &[u8], belongs: impl Fn(u8) -> bool) -> Vec<u8> {
 }
 
 /// RFC 5322 §3.2.2: comments nest, and have quoted pairs. One without an end goes on to the end of the text.
-fn comment_bytes(text: &[u8]) -> usize {
+pub(super) fn comment_bytes(text: &[u8]) -> usize {
     let mut depth = 0_u32;
     let mut at = 0;
     while let Some(&byte) = text.get(at) {

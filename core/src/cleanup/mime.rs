@@ -312,7 +312,7 @@ fn parameters(value: &[u8]) -> impl Iterator<Item = Vec<Token>> {
                     rest = after;
                     break;
                 }
-                b'(' => rest = &rest[comment(rest)..],
+                b'(' => rest = &rest[super::address_list::comment_bytes(rest)..],
                 b'"' => {
                     rest = after;
                     tokens.push(Token::Quoted(quoted(&mut rest)));
@@ -355,23 +355,6 @@ fn quoted(rest: &mut &[u8]) -> Vec<u8> {
         }
     }
     text
-}
-
-fn comment(text: &[u8]) -> usize {
-    let (mut depth, mut at) = (0_u32, 0);
-    while let Some(&byte) = text.get(at) {
-        at += 1;
-        match byte {
-            b'(' => depth += 1,
-            b')' => depth -= 1,
-            b'\\' => at += 1,
-            _ => {}
-        }
-        if depth == 0 {
-            break;
-        }
-    }
-    at.min(text.len())
 }
 
 #[cfg(test)]
