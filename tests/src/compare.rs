@@ -9,16 +9,24 @@
 mod case;
 mod dialogue;
 mod difference;
+mod names;
 mod outcome;
 mod server;
 
 pub use case::{Case, Words};
 pub use dialogue::{Dialogue, Step};
 pub use difference::{Difference, INTENDED, Intended, differences};
+pub use names::{Inside, inside};
 pub use outcome::{Outcome, Recorded};
 pub use server::{Kind, Server};
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+
 use crate::random::Random;
+
+/// The most cases that run at once: each is a Postfix of about fifteen processes beside an engine of this project.
+pub const JOBS_MAX: usize = 8;
 
 /// What one case gave.
 #[derive(Debug)]
@@ -33,18 +41,13 @@ pub struct Report {
     pub intended: Vec<(&'static str, usize)>,
 }
 
-/// Says `count` dialogues of `case` to both kinds of server and compares.
-///
-/// # Panics
-/// When a server cannot be started, or does not finish its mail in time.
+/// Says `count` dialogues of `case` to both kinds of server and compares. A server that does not start or breaks the
+/// rules of its own log is a difference too.
 pub fn run(case: &Case, left: &Kind, right: &Kind, seed: u64, count: usize) -> Report {
     run_both((left, case), (right, case), seed, count)
 }
 
 /// As [`run`], each server on a configuration of its own: to see that the comparison can find something.
-///
-/// # Panics
-/// As [`run`].
 pub fn run_both(
     (left, case): (&Kind, &Case),
     (right, other_case): (&Kind, &Case),
@@ -57,23 +60,73 @@ pub fn run_both(
     let (left, right) = std::thread::scope(|scope| {
         let left = scope.spawn(|| Server::start(left, case).converse(&dialogues));
         let right = scope.spawn(|| Server::start(right, other_case).converse(&dialogues));
-        let join = |side: std::thread::ScopedJoinHandle<'_, Vec<Outcome>>| {
-            side.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        };
-        (join(left), join(right))
+        (left.join(), right.join())
     });
-    let mut found = Vec::new();
-    let mut intended: Vec<(&'static str, usize)> = Vec::new();
+    let mut report =
+        Report { case: case.name.clone(), dialogues: count, differences: Vec::new(), intended: Vec::new() };
+    let (left, right) = match (left, right) {
+        (Ok(left), Ok(right)) => (left, right),
+        (left, right) => {
+            let said = |side: std::thread::Result<Vec<Outcome>>| {
+                side.map_or_else(|panic| panicked_with(&*panic), |_| "ran".to_owned())
+            };
+            report.differences.push(Difference {
+                case: case.name.clone(),
+                dialogue: 0,
+                what: "run".to_owned(),
+                left: said(left),
+                right: said(right),
+            });
+            return report;
+        }
+    };
     for ((dialogue, left), right) in dialogues.iter().zip(&left).zip(&right) {
         for difference in differences(&case.name, dialogue, left, right) {
             match INTENDED.iter().find(|known| known.covers(&difference)) {
-                None => found.push(difference),
-                Some(known) => match intended.iter_mut().find(|(reason, _)| *reason == known.reason) {
-                    Some((_, times)) => *times += 1,
-                    None => intended.push((known.reason, 1)),
-                },
+                None => report.differences.push(difference),
+                Some(known) => report.intend(known.reason),
             }
         }
     }
-    Report { case: case.name.clone(), dialogues: count, differences: found, intended }
+    report
+}
+
+impl Report {
+    fn intend(&mut self, reason: &'static str) {
+        match self.intended.iter_mut().find(|(known, _)| *known == reason) {
+            Some((_, times)) => *times += 1,
+            None => self.intended.push((reason, 1)),
+        }
+    }
+}
+
+fn panicked_with(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().cloned();
+    text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default()
+}
+
+/// Runs `cases`, `jobs` of them at a time, and gives each report as soon as it is there.
+pub fn run_all(
+    cases: &[Case],
+    jobs: usize,
+    run: impl Fn(&Case) -> Report + Sync,
+    mut report: impl FnMut(Report),
+) {
+    let next = AtomicUsize::new(0);
+    let (give, take) = mpsc::channel();
+    std::thread::scope(|scope| {
+        for _ in 0..jobs.clamp(1, JOBS_MAX) {
+            let (give, next, run) = (give.clone(), &next, &run);
+            scope.spawn(move || {
+                // Relaxed: each thread only needs a number of its own.
+                while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    if give.send(run(case)).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        drop(give);
+        take.iter().for_each(&mut report);
+    });
 }

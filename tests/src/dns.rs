@@ -95,7 +95,14 @@ pub struct DnsServer {
 impl DnsServer {
     /// Answers from `zone` on a loopback address of its own.
     pub fn start(zone: Zone) -> DnsServer {
-        let address = SocketAddrV4::new(unique_loopback(), DNS_PORT);
+        DnsServer::start_on(SocketAddrV4::new(unique_loopback(), DNS_PORT), zone)
+    }
+
+    /// Answers from `zone` at `address`.
+    ///
+    /// # Panics
+    /// When something else listens there, or the port is not this user's to take.
+    pub fn start_on(address: SocketAddrV4, zone: Zone) -> DnsServer {
         let udp = UdpSocket::bind(address).unwrap_or_else(|error| panic!("no DNS on {address}: {error}"));
         let tcp = TcpListener::bind(address).unwrap_or_else(|error| panic!("no DNS on {address}: {error}"));
         // Only so that the thread looks now and then whether it shall stop.

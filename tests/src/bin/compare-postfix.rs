@@ -1,28 +1,48 @@
 //! `compare-postfix`: says the same dialogues to Postfix and to Ringpost on the same configurations and tells every
 //! difference that is not meant to be. Exits 1 if there is one.
 //!
-//! `--dialogues N` for each case (default 80), `--seed N` (default 1), `--case NAME` (may come again), `--self-test`
-//! (Postfix against Postfix: shows what the comparison itself gets wrong), `--ringpost PATH`.
+//! `--dialogues N` for each case (default 80), `--seed N` (default 1), `--case NAME` (may come again), `--jobs N` cases
+//! at a time (default 3), `--shown N` differences in full for each case (default 40), `--self-test` (Postfix against
+//! Postfix: shows what the comparison itself gets wrong), `--ringpost PATH`.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use ringpost_tests::compare::{self, Case, Kind};
+use ringpost_tests::compare::{self, Case, Inside, Kind};
 use ringpost_tests::{engine, peers};
 
-/// Differences that are printed in full for each case; the rest is counted.
-const SHOWN_MAX: usize = 40;
+/// Differences that are printed in full for each case unless the words say otherwise; the rest is counted.
+const SHOWN: usize = 40;
+/// Cases at a time: most of the time is spent waiting for disks and for each other.
+const JOBS: usize = 3;
 
 struct Words {
     dialogues: usize,
     seed: u64,
+    jobs: usize,
+    shown: usize,
     cases: Vec<String>,
     self_test: bool,
     ringpost: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
-    let words = match read_words(std::env::args().skip(1)) {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    match compare::inside(words.clone()) {
+        // Lives until both servers have ended.
+        Inside::Here(_names, words) => compare_all(words),
+        Inside::Ended(status) => {
+            ExitCode::from(status.code().and_then(|code| code.try_into().ok()).unwrap_or(70))
+        }
+        Inside::Refused(why) => {
+            eprintln!("compare-postfix: names are looked up by this machine's own servers: {why}");
+            compare_all(words)
+        }
+    }
+}
+
+fn compare_all(words: Vec<String>) -> ExitCode {
+    let words = match read_words(words.into_iter()) {
         Ok(words) => words,
         Err(wrong) => {
             eprintln!("compare-postfix: {wrong}");
@@ -47,9 +67,9 @@ fn main() -> ExitCode {
         .collect();
     let mut total = 0;
     let mut dialogues = 0;
-    for case in &cases {
-        let report = compare::run(case, &postfix, &other, words.seed, words.dialogues);
-        for difference in report.differences.iter().take(SHOWN_MAX) {
+    let run = |case: &Case| compare::run(case, &postfix, &other, words.seed, words.dialogues);
+    compare::run_all(&cases, words.jobs, run, |report| {
+        for difference in report.differences.iter().take(words.shown) {
             println!("{difference}");
         }
         println!("{}: {} dialogues, {} differences", report.case, report.dialogues, report.differences.len());
@@ -58,19 +78,29 @@ fn main() -> ExitCode {
         }
         total += report.differences.len();
         dialogues += report.dialogues;
-    }
+    });
     println!("{} configurations, {dialogues} dialogues, {total} differences", cases.len());
     if total == 0 && !cases.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn read_words(mut arguments: impl Iterator<Item = String>) -> Result<Words, String> {
-    let mut words = Words { dialogues: 80, seed: 1, cases: Vec::new(), self_test: false, ringpost: None };
+    let mut words = Words {
+        dialogues: 80,
+        seed: 1,
+        jobs: JOBS,
+        shown: SHOWN,
+        cases: Vec::new(),
+        self_test: false,
+        ringpost: None,
+    };
     while let Some(word) = arguments.next() {
         let mut value = || arguments.next().ok_or_else(|| format!("{word} wants a value"));
         let number = |text: String| text.parse::<u64>().map_err(|_| format!("{text} is no number"));
         match word.as_str() {
             "--dialogues" => words.dialogues = number(value()?)? as usize,
             "--seed" => words.seed = number(value()?)?,
+            "--jobs" => words.jobs = number(value()?)? as usize,
+            "--shown" => words.shown = number(value()?)? as usize,
             "--case" => words.cases.push(value()?),
             "--ringpost" => words.ringpost = Some(value()?.into()),
             "--self-test" => words.self_test = true,

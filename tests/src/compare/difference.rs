@@ -10,7 +10,7 @@ pub struct Difference {
     pub case: String,
     /// The dialogue's number.
     pub dialogue: usize,
-    /// `reply to RCPT TO:<…>`, `delivered`, `fate`, `verdict`.
+    /// `reply to RCPT TO:<…>`, `delivered`, `fate`, `verdict`, `unsettled`, `run`.
     pub what: String,
     /// What the left server gave; empty if nothing.
     pub left: String,
@@ -79,6 +79,8 @@ pub fn differences(case: &str, dialogue: &Dialogue, left: &Outcome, right: &Outc
     sides("delivered", mail(left), mail(right));
     sides("fate", left.fates.iter().cloned().collect(), right.fates.iter().cloned().collect());
     sides("verdict", left.verdicts.iter().cloned().collect(), right.verdicts.iter().cloned().collect());
+    let waited_for = |outcome: &Outcome| outcome.unsettled.clone();
+    sides("unsettled", waited_for(left), waited_for(right));
     found
 }
 

@@ -17,6 +17,8 @@ pub struct Outcome {
     pub fates: BTreeSet<String>,
     /// Reject, hold, discard, filter … lines, as they begin with their verb.
     pub verdicts: BTreeSet<String>,
+    /// Messages whose end was waited for in vain.
+    pub unsettled: Vec<String>,
 }
 
 /// A message at a sink.
@@ -63,7 +65,7 @@ fn comparable_header(header: &str) -> String {
         let Some((name, value)) = line.split_once(':') else { return line.clone() };
         match name.to_ascii_lowercase().as_str() {
             "received" => format!("{name}:{}", without_id_and_date(value)),
-            "date" if !value.contains("2026 00:00:00 +0000") => format!("{name}: (now)"),
+            "date" | "resent-date" if !value.contains("2026 00:00:00 +0000") => format!("{name}: (now)"),
             "message-id" | "resent-message-id" if !value.contains("@client.example") => {
                 format!("{name}: (made here)")
             }
@@ -103,16 +105,20 @@ impl Journal {
     /// Of these lines.
     pub fn new(lines: Vec<LogLine>) -> Journal {
         let mut journal = Journal::default();
-        // By session number: the last line was a hold or discard without a queue id.
-        let mut pending: BTreeMap<String, bool> = BTreeMap::new();
+        // Sessions, by number, whose transaction was held or discarded before it had a queue id. Lines about further
+        // recipients may come in between, so this stays until the transaction has its id or the session ends.
+        let mut aside: BTreeSet<String> = BTreeSet::new();
         for line in lines {
-            let aside =
-                line.text.starts_with("NOQUEUE: hold: ") || line.text.starts_with("NOQUEUE: discard: ");
+            let text = &line.text;
             let Some(id) = line.queue_id.clone() else {
-                pending.insert(line.number, aside);
+                if text.starts_with("NOQUEUE: hold: ") || text.starts_with("NOQUEUE: discard: ") {
+                    aside.insert(line.number);
+                } else if text.starts_with("connect from ") || text.starts_with("disconnect from ") {
+                    aside.remove(&line.number);
+                }
                 continue;
             };
-            if pending.remove(&line.number) == Some(true) && line.text.starts_with("client=") {
+            if text.starts_with("client=") && aside.remove(&line.number) {
                 journal.set_aside.insert(id.clone());
             }
             journal.by_id.entry(id).or_default().push(line);
@@ -132,6 +138,12 @@ impl Journal {
         });
         (gone || waits || self.set_aside.contains(id))
             && self.notices(id).iter().all(|notice| self.is_settled(notice))
+    }
+
+    /// What was logged of it, without dates.
+    pub fn lines(&self, id: &str) -> String {
+        let lines = self.by_id.get(id).map_or(&[][..], Vec::as_slice);
+        lines.iter().map(|line| format!("{}: {}", line.process, line.text)).collect::<Vec<_>>().join(" | ")
     }
 
     fn notices(&self, id: &str) -> Vec<String> {
@@ -201,6 +213,18 @@ mod tests {
         let equal = "Received: from a (b [192.0.2.1])\n\tby h (Postfix) with ESMTP id (id)\n\tfor <r@x>\nDate: (now)\nSubject: x";
         assert_eq!(comparable_header(header), equal);
         assert_eq!(comparable_reply("250 2.0.0 Ok: queued as 4abcz1"), "250 2.0.0 Ok: queued as (id)");
+    }
+
+    #[test]
+    fn a_message_that_was_discarded_before_it_had_an_id_is_settled() {
+        let lines = "Nov 22 10:00:00 h postfix/smtpd[7]: connect from a[192.0.2.1]\n\
+                     Nov 22 10:00:00 h postfix/smtpd[7]: NOQUEUE: discard: RCPT from a[192.0.2.1]: <b@c>: away\n\
+                     Nov 22 10:00:00 h postfix/smtpd[7]: NOQUEUE: reject: RCPT from a[192.0.2.1]: 550 no\n\
+                     Nov 22 10:00:00 h postfix/smtpd[7]: 4SVLCh0sf8z7Qhl: client=a[192.0.2.1]\n\
+                     Nov 22 10:00:00 h postfix/smtpd[7]: 4SVLCh0sf8z7Qhm: client=a[192.0.2.1]\n";
+        let journal = Journal::new(maillog::parse(lines));
+        assert!(journal.is_settled("4SVLCh0sf8z7Qhl"));
+        assert!(!journal.is_settled("4SVLCh0sf8z7Qhm"), "the next transaction is another");
     }
 
     #[test]
