@@ -35,6 +35,12 @@ pub use note::CleanupNote;
 pub use plain::has_plain_addresses;
 pub use recipients::first_occurrences;
 
+// What is done to mail that leaves is made of the same parts.
+pub(crate) use address_list::{AddressList, folded};
+pub(crate) use checks::is_header;
+pub(crate) use content::{has_addresses, header_name, is_of_part, next_line, stuffed, wire};
+pub(crate) use mime::{HeaderClass, Mime};
+
 use crate::address::Address;
 use crate::header::{BlockEnd, Header, HeaderCursor};
 use crate::limits::HEADER_BLOCK_BYTES_MAX;

@@ -20,6 +20,7 @@ pub mod lookup;
 pub mod maps;
 pub mod message_actions;
 pub mod network_list;
+pub mod outgoing;
 pub mod proxy_protocol;
 pub mod qmgr;
 pub mod queue_id;

@@ -4,6 +4,7 @@
 mod access;
 mod cleanup;
 mod notices;
+mod outgoing;
 mod queue;
 mod resolve;
 
@@ -21,6 +22,7 @@ use ringpost_core::control::UserList;
 use ringpost_core::dns::AddressPreference;
 use ringpost_core::domain_list::DomainList;
 use ringpost_core::envelope::RECIPIENTS_MAX;
+use ringpost_core::outgoing::OutgoingSettings;
 use ringpost_core::qmgr::{QmgrSettings, TransportSettings};
 use ringpost_core::resolve::ResolveSettings;
 use ringpost_core::smtp::{ClientSettings, EhloKeywords, Protocol, StageTimeouts};
@@ -118,6 +120,8 @@ pub struct SmtpSettings {
     pub port: u16,
     /// `smtp_line_length_limit`, bytes.
     pub line_length_max: usize,
+    /// What becomes of mail as it leaves.
+    pub outgoing: OutgoingSettings,
     /// `smtp_mx_address_limit`; 0 for none.
     pub mx_address_limit: usize,
     /// `smtp_mx_session_limit`, at least 1.
@@ -538,6 +542,7 @@ fn smtp(config: &Config) -> Result<SmtpSettings, Failure> {
         port: ringpost_core::config::port(&port)
             .ok_or_else(|| Failure::config(format!("smtp_tcp_port: \"{port}\" is no port")))?,
         line_length_max: view.count(names::SMTP_LINE_LENGTH_LIMIT),
+        outgoing: outgoing::outgoing(&view),
         mx_address_limit: view.count(names::SMTP_MX_ADDRESS_LIMIT),
         mx_session_limit: view.count(names::SMTP_MX_SESSION_LIMIT).max(1),
         randomize_addresses: view.flag(names::SMTP_RANDOMIZE_ADDRESSES),

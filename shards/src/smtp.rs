@@ -20,6 +20,7 @@ mod endpoint;
 mod hand_over;
 mod idle;
 mod idle_board;
+mod outgoing;
 mod route;
 mod statistics;
 

@@ -213,7 +213,7 @@ fn split_status(text: &str) -> Option<(&str, &str)> {
 }
 
 /// Whether a text begins like a header.
-pub(super) fn is_header(text: &str) -> bool {
+pub(crate) fn is_header(text: &str) -> bool {
     let name = text.split(':').next().unwrap_or_default().trim_end_matches([' ', '\t']);
     text.contains(':') && !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_graphic())
 }

@@ -10,7 +10,7 @@
 
 mod header;
 
-pub(super) use header::has_addresses;
+pub(crate) use header::{has_addresses, header_name, is_of_part, wire};
 
 use std::ops::Range;
 
@@ -201,7 +201,13 @@ impl Cleaner {
                 passes = true;
                 break;
             }
-            let Some(line) = self.line(world, input, at, last) else { break };
+            let part_bytes = world.content.line_bytes_max;
+            let Some(next) = next_line(&input[at..], part_bytes, self.within_line, last) else { break };
+            let line = Line {
+                range: at..at + next.bytes,
+                text: at + next.text.start..at + next.text.end,
+                ends: next.ends,
+            };
             at = line.range.end;
             match self.mime.headers() {
                 Some(class) => self.line_of_headers(world, &mut edit, input, line, class).await,
@@ -260,24 +266,6 @@ impl Cleaner {
     fn checks_body_here<T>(&self, world: &Inspection<'_, T>) -> bool {
         let limit = world.content.body_checks_bytes_max;
         !world.content.body_checks.is_empty() && (limit == 0 || self.mime.offset() < limit)
-    }
-
-    /// The next line; `None` when its end, or the end of a part of it, is not there yet.
-    fn line<T>(&self, world: &Inspection<'_, T>, input: &[u8], at: usize, last: bool) -> Option<Line> {
-        let rest = &input[at..];
-        if rest.is_empty() {
-            return None;
-        }
-        let part_bytes = world.content.line_bytes_max.max(1);
-        let window = &rest[..rest.len().min(part_bytes + 2)];
-        let (bytes, text_end, ends) = match memmem::find(window, b"\r\n") {
-            Some(found) => (found + 2, found, true),
-            None if window.len() == part_bytes + 2 => (part_bytes, part_bytes, false),
-            None if last => (rest.len(), rest.len(), true),
-            None => return None,
-        };
-        let stuffed = usize::from(!self.within_line && rest[0] == b'.');
-        Some(Line { range: at..at + bytes, text: at + stuffed..(at + text_end).max(at + stuffed), ends })
     }
 
     async fn line_of_body<T: Tables>(
@@ -375,8 +363,34 @@ impl Cleaner {
     }
 }
 
+/// A line, or a part of one that is long, at the start of some content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct NextLine {
+    /// How long it is, with its end.
+    pub(crate) bytes: usize,
+    /// Where its text is, without its end and without dot-stuffing.
+    pub(crate) text: Range<usize>,
+    pub(crate) ends: bool,
+}
+
+/// The line at the start of `content`, of which `part_bytes` are looked at together; `None` when its end, or the end of
+/// such a part, is not there yet. `within`: the line began before. `last`: nothing more comes.
+pub(crate) fn next_line(content: &[u8], part_bytes: usize, within: bool, last: bool) -> Option<NextLine> {
+    let first = content.first()?;
+    let part_bytes = part_bytes.max(1);
+    let window = &content[..content.len().min(part_bytes + 2)];
+    let (bytes, text_end, ends) = match memmem::find(window, b"\r\n") {
+        Some(found) => (found + 2, found, true),
+        None if window.len() == part_bytes + 2 => (part_bytes, part_bytes, false),
+        None if last => (content.len(), content.len(), true),
+        None => return None,
+    };
+    let stuffed = usize::from(!within && *first == b'.');
+    Some(NextLine { bytes, text: stuffed..text_end.max(stuffed), ends })
+}
+
 /// A line in wire form.
-fn stuffed(text: &[u8], begins: bool, ends: bool) -> Vec<u8> {
+pub(crate) fn stuffed(text: &[u8], begins: bool, ends: bool) -> Vec<u8> {
     let mut wire = Vec::with_capacity(text.len() + 3);
     if begins && text.first() == Some(&b'.') {
         wire.push(b'.');

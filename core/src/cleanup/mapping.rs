@@ -324,7 +324,7 @@ impl<T: Tables> Mapper<'_, T> {
     }
 
     /// The addresses that a table has for one, in standard form, never none of them.
-    async fn lookup(
+    pub(crate) async fn lookup(
         &mut self,
         parameter: &'static str,
         maps: &Maps,

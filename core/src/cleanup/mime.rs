@@ -118,7 +118,7 @@ struct Boundary {
 
 /// The state between two lines.
 #[derive(Debug, Clone)]
-pub(super) struct Mime {
+pub(crate) struct Mime {
     /// None in a body.
     headers: Option<HeaderClass>,
     kind: Kind,
@@ -131,7 +131,7 @@ pub(super) struct Mime {
 }
 
 impl Mime {
-    pub(super) fn new() -> Mime {
+    pub(crate) fn new() -> Mime {
         Mime {
             headers: Some(HeaderClass::Primary),
             kind: Kind::Text,
@@ -144,27 +144,44 @@ impl Mime {
     }
 
     /// Whose headers are read; `None` in a body.
-    pub(super) fn headers(&self) -> Option<HeaderClass> {
+    pub(crate) fn headers(&self) -> Option<HeaderClass> {
         self.headers
     }
 
     /// How far into its part's body the next line is, bytes.
-    pub(super) fn offset(&self) -> u64 {
+    pub(crate) fn offset(&self) -> u64 {
         self.offset
     }
 
     /// A line of the body was read.
-    pub(super) fn passed(&mut self, bytes: usize) {
+    pub(crate) fn passed(&mut self, bytes: usize) {
         self.offset += bytes as u64;
     }
 
     /// Whether nothing but text can follow.
-    pub(super) fn is_flat(&self) -> bool {
+    pub(crate) fn is_flat(&self) -> bool {
         self.headers.is_none() && self.boundaries.is_empty()
     }
 
+    /// What `Content-Transfer-Encoding` says once the present part can pass where only 7 bits can; `None` if it can
+    /// already, as it is declared.
+    pub(crate) fn seven_bit_encoding(&self) -> Option<&'static str> {
+        if !matches!(self.encoding, Encoding::EightBit | Encoding::Binary) {
+            return None;
+        }
+        // What is made of parts is encoded in its parts.
+        let of_parts = matches!(self.kind, Kind::Multipart | Kind::Message);
+        Some(if of_parts { Encoding::SevenBit } else { Encoding::QuotedPrintable }.word())
+    }
+
+    /// Whether a line, which begins, ends the present part.
+    pub(crate) fn is_boundary(&self, line: &[u8]) -> bool {
+        let marked = line.strip_prefix(b"--");
+        marked.is_some_and(|line| self.boundaries.iter().any(|boundary| line.starts_with(&boundary.text)))
+    }
+
     /// Takes a header.
-    pub(super) fn header(&mut self, settings: &MimeSettings, name: &[u8], value: &[u8]) -> Option<MimeError> {
+    pub(crate) fn header(&mut self, settings: &MimeSettings, name: &[u8], value: &[u8]) -> Option<MimeError> {
         let mut error = None;
         if !settings.disabled {
             if name.eq_ignore_ascii_case(b"Content-Type") {
@@ -222,7 +239,7 @@ impl Mime {
     }
 
     /// The headers are over: with a blank line, or with text that is none. The second is what the error is about.
-    pub(super) fn end_of_headers(
+    pub(crate) fn end_of_headers(
         &mut self,
         settings: &MimeSettings,
         blank: bool,
@@ -250,7 +267,7 @@ impl Mime {
     }
 
     /// Takes a line of a body; `begins` says that it is no continuation of a long one.
-    pub(super) fn body_line(
+    pub(crate) fn body_line(
         &mut self,
         settings: &MimeSettings,
         line: &[u8],

@@ -123,8 +123,8 @@ pub struct MailRequest<'a> {
     pub sender: &'a str,
     /// Bytes of the content, for SIZE; 0 if unknown.
     pub size: u64,
-    /// What the content is. To a server without 8BITMIME eight-bit content is sent as it is, without
-    /// `BODY=` (most servers pass it; conversion to quoted-printable belongs to a later stage).
+    /// What the content is. A server without 8BITMIME hears no `BODY=`; its content has been converted
+    /// (`crate::outgoing`).
     pub body: BodyKind,
     /// The message needs SMTPUTF8 (an address or header is not ASCII), not merely asked for it.
     pub smtputf8: bool,

@@ -9,7 +9,6 @@ use ringpost_core::logline::{self, Delays, Peer, Relay};
 use ringpost_core::qmgr::{Delivery, SiteHandle};
 use ringpost_core::smtp::{EhloKeywords, Failure, MailRequest, PeerName, RecipientResult, ResultKind};
 use ringpost_core::verp::{VerpDelimiters, verp_sender};
-use ringpost_spool::LoadError;
 
 use crate::message::ActiveMessage;
 use crate::qmgr::DeliveryEnd;
@@ -222,14 +221,15 @@ impl<'a> Attempt<'a> {
         let chosen = message.at_hand(&self.open);
         let recipients = mail_recipients(&chosen, &self.open);
         let reused = connection.session.mails_begun() > 0;
-        let end = connection.mail(self.shard, &mail, &recipients, &message.content).await;
+        let queue_id = message.queue_id.as_str();
+        let end = connection.mail(self.shard, queue_id, &mail, &recipients, &message.content).await;
         self.report(connection);
         match &end {
             MailEnd::Broken if reused && connection.session.is_unanswered() => return Err(Unanswered),
             MailEnd::Broken => {}
             MailEnd::Finished => self.transaction_completed = true,
-            MailEnd::ContentUnreadable(error) => {
-                self.fail_all(&unreadable(error), None);
+            MailEnd::NotSent(failure) => {
+                self.fail_all(failure, None);
                 return Ok(false);
             }
         }
@@ -255,6 +255,7 @@ impl<'a> Attempt<'a> {
         let chosen = message.at_hand(&self.open);
         let recipients = mail_recipients(&chosen, &self.open);
         let kept = connection.session.mails_begun() > 0;
+        let queue_id = message.queue_id.as_str();
         let open = std::mem::take(&mut self.open);
         self.put_off.clear();
         for (place, &index) in open.iter().enumerate() {
@@ -262,7 +263,7 @@ impl<'a> Attempt<'a> {
             let sender = verp_sender(fields.sender, recipient.address, delimiters);
             let mail = MailRequest { sender: &sender, ..mail_request(&fields) };
             let one = std::slice::from_ref(recipient);
-            let end = connection.mail(self.shard, &mail, one, &message.content).await;
+            let end = connection.mail(self.shard, queue_id, &mail, one, &message.content).await;
             self.report(connection);
             let failure = match end {
                 MailEnd::Broken if kept && connection.session.is_unanswered() => {
@@ -276,7 +277,7 @@ impl<'a> Attempt<'a> {
                     None
                 }
                 MailEnd::Broken => connection.session.failure().cloned(),
-                MailEnd::ContentUnreadable(error) => Some(unreadable(&error)),
+                MailEnd::NotSent(failure) => Some(failure),
             };
             let server = ServerLine::of(connection);
             let Some(failure) = failure else {
@@ -450,16 +451,5 @@ fn mail_request<'a>(fields: &EnvelopeFields<'a>) -> MailRequest<'a> {
         smtputf8: fields.smtputf8,
         ret: fields.ret,
         envid: fields.envid,
-    }
-}
-
-/// The spool could not give the content.
-fn unreadable(error: &LoadError) -> Failure {
-    Failure {
-        kind: ResultKind::Deferred,
-        status: Status::persistent(3, 0),
-        text: format!("queue file read error: {error}"),
-        reply: None,
-        trouble: false,
     }
 }

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use ringpost_core::dsn::Status;
 use ringpost_core::smtp::{
-    CarriedSession, Event, Failure, LineBreaker, MailRecipient, MailRequest, PeerName, Session,
+    CarriedSession, EhloKeywords, Event, Failure, LineBreaker, MailRecipient, MailRequest, PeerName,
+    ResultKind, Session,
 };
 use ringpost_reactor::{ConnectOptions, Endpoint, Moment, PassedStream, Stream, is_shortage};
 use ringpost_spool::LoadError;
@@ -17,6 +19,7 @@ use crate::race::{First, race};
 use crate::recipients::Chosen;
 use crate::shard::Shard;
 use crate::smtp::endpoint::ServerEndpoint;
+use crate::smtp::outgoing::{Conversion, GenericAddresses, Leaving};
 use crate::smtp::route::Server;
 
 /// The end of a mail's content.
@@ -68,8 +71,8 @@ pub enum MailEnd {
     Finished,
     /// All results are in; the connection is of no more use.
     Broken,
-    /// The content could not be read from the spool; the connection was given up before the final dot.
-    ContentUnreadable(LoadError),
+    /// It could not be sent, for a reason of our own; the connection was given up before the final dot.
+    NotSent(Failure),
 }
 
 impl Connection {
@@ -154,6 +157,28 @@ impl Connection {
     pub async fn mail(
         &mut self,
         shard: &Shard,
+        queue_id: &str,
+        mail: &MailRequest<'_>,
+        recipients: &[MailRecipient<'_>],
+        content: &Content,
+    ) -> MailEnd {
+        if shard.settings.smtp.outgoing.generic.is_empty() {
+            return self.mail_as_is(shard, queue_id, mail, recipients, content).await;
+        }
+        let leaving = self.leaving(shard, queue_id);
+        match Box::pin(GenericAddresses::find(&leaving, mail, recipients)).await {
+            Ok(generic) => {
+                let (mail, recipients) = generic.apply(mail, recipients);
+                self.mail_as_is(shard, queue_id, &mail, &recipients, content).await
+            }
+            Err(failure) => MailEnd::NotSent(failure),
+        }
+    }
+
+    async fn mail_as_is(
+        &mut self,
+        shard: &Shard,
+        queue_id: &str,
         mail: &MailRequest<'_>,
         recipients: &[MailRecipient<'_>],
         content: &Content,
@@ -161,16 +186,16 @@ impl Connection {
         let begun = self.session.begin(mail, recipients.iter().copied(), &mut self.out);
         let mut event = self.drive(shard, begun).await;
         if event == Event::SendContent {
-            match self.send_content(shard, content).await {
+            match self.send_content(shard, queue_id, content).await {
                 Ok(true) => {
                     self.session.content_sent();
                     event = self.drive(shard, Event::NeedInput).await;
                 }
                 Ok(false) => event = Event::Broken,
-                Err(error) => {
+                Err(failure) => {
                     self.spoiled = true;
                     self.session.content_unreadable();
-                    return MailEnd::ContentUnreadable(error);
+                    return MailEnd::NotSent(failure);
                 }
             }
         }
@@ -222,8 +247,24 @@ impl Connection {
         }
     }
 
+    fn leaving<'a>(&'a self, shard: &'a Shard, queue_id: &'a str) -> Leaving<'a> {
+        Leaving { shard, number: self.number, queue_id, peer: self.session.peer() }
+    }
+
     /// False when the connection broke; the session then knows.
-    async fn send_content(&mut self, shard: &Shard, content: &Content) -> Result<bool, LoadError> {
+    async fn send_content(
+        &mut self,
+        shard: &Shard,
+        queue_id: &str,
+        content: &Content,
+    ) -> Result<bool, Failure> {
+        // A server that takes UTF-8 in headers takes it in bodies, too (RFC 6531 §3.1 wants 8BITMIME with it).
+        let offers = self.session.offers();
+        let to_seven_bit = !offers.has(EhloKeywords::EIGHT_BIT_MIME) && !offers.has(EhloKeywords::SMTPUTF8);
+        if !shard.settings.smtp.outgoing.leaves_as_is(to_seven_bit) {
+            let conversion = Conversion::new(shard, to_seven_bit);
+            return Box::pin(self.send_converted(shard, queue_id, content, conversion)).await;
+        }
         let mut breaker = LineBreaker::new(shard.settings.smtp.line_length_max);
         match content {
             Content::Memory(pieces) => {
@@ -236,7 +277,7 @@ impl Connection {
             }
             Content::Spool(chunks) => {
                 for chunk in chunks {
-                    let piece = shard.spool.read_chunk(chunk).await?;
+                    let piece = shard.spool.read_chunk(chunk).await.map_err(unreadable)?;
                     let mut parts: Vec<Bytes> = Vec::new();
                     break_lines(&mut breaker, &piece, &mut parts);
                     if !self.send_parts(shard, parts).await {
@@ -246,6 +287,39 @@ impl Connection {
                 Ok(self.send_parts(shard, vec![FINAL_DOT]).await)
             }
         }
+    }
+
+    /// As [`Connection::send_content`], each piece through the conversion first.
+    async fn send_converted(
+        &mut self,
+        shard: &Shard,
+        queue_id: &str,
+        content: &Content,
+        mut conversion: Conversion,
+    ) -> Result<bool, Failure> {
+        let mut breaker = LineBreaker::new(shard.settings.smtp.line_length_max);
+        let count = match content {
+            Content::Memory(pieces) => pieces.len(),
+            Content::Spool(chunks) => chunks.len(),
+        };
+        for index in 0..=count {
+            let piece = match content {
+                _ if index == count => Bytes::new(),
+                Content::Memory(pieces) => pieces[index].clone(),
+                Content::Spool(chunks) => shard.spool.read_chunk(&chunks[index]).await.map_err(unreadable)?,
+            };
+            let last = index == count;
+            let mut parts: Vec<Bytes> = Vec::new();
+            let put = |part: Bytes| break_lines(&mut breaker, &part, &mut parts);
+            conversion.feed(&self.leaving(shard, queue_id), &piece, last, put).await?;
+            if last {
+                parts.push(FINAL_DOT);
+            }
+            if !parts.is_empty() && !self.send_parts(shard, parts).await {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// A server may refuse while content is still on its way, and read no more of it: its words are heard meanwhile.
@@ -281,6 +355,17 @@ fn break_lines(breaker: &mut LineBreaker, piece: &Bytes, parts: &mut Vec<Bytes>)
         let inside = whole.contains(&part.as_ptr());
         parts.push(if inside { piece.slice_ref(part) } else { LINE_BREAK });
     });
+}
+
+/// The spool could not give the content.
+fn unreadable(error: LoadError) -> Failure {
+    Failure {
+        kind: ResultKind::Deferred,
+        status: Status::persistent(3, 0),
+        text: format!("queue file read error: {error}"),
+        reply: None,
+        trouble: false,
+    }
 }
 
 /// The text of an error without Rust's `(os error N)`, as Postfix logs it.

@@ -296,7 +296,7 @@ impl Cleaner {
 }
 
 /// Whether a header's value is a list of addresses.
-pub(in crate::cleanup) fn has_addresses(header: &Header<'_>) -> bool {
+pub(crate) fn has_addresses(header: &Header<'_>) -> bool {
     use_of(header).is_some()
 }
 
@@ -310,24 +310,28 @@ fn use_of(header: &Header<'_>) -> Option<Use> {
 /// The tables for a header, and which parameter names them.
 fn tables_for<'a, T>(world: &Inspection<'a, T>, class: HeaderClass, text: &[u8]) -> (&'static str, &'a Maps) {
     let name = text.split(|byte| *byte == b':').next().unwrap_or_default();
-    let of_part = OF_PARTS.iter().any(|known| known.as_bytes().eq_ignore_ascii_case(name));
     match class {
-        _ if of_part => ("mime_header_checks", &world.content.mime_header_checks),
+        _ if is_of_part(name) => ("mime_header_checks", &world.content.mime_header_checks),
         HeaderClass::Primary => ("header_checks", &world.content.header_checks),
         HeaderClass::Multipart => ("mime_header_checks", &world.content.mime_header_checks),
         HeaderClass::Nested => ("nested_header_checks", &world.content.nested_header_checks),
     }
 }
 
+/// Whether a header of this name describes a part, wherever it stands.
+pub(crate) fn is_of_part(name: &[u8]) -> bool {
+    OF_PARTS.iter().any(|known| known.as_bytes().eq_ignore_ascii_case(name))
+}
+
 /// Bytes of the name that a line begins with if it is a header, and of the white space between it and the colon.
-fn header_name(line: &[u8]) -> Option<(usize, usize)> {
+pub(crate) fn header_name(line: &[u8]) -> Option<(usize, usize)> {
     let name = line.iter().position(|byte| *byte == b':' || !byte.is_ascii_graphic())?;
     let gap = line[name..].iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
     (name > 0 && line.get(name + gap) == Some(&b':')).then_some((name, gap))
 }
 
 /// A header's text in wire form. A line that begins neither the header nor with white space gets a tab.
-fn wire(text: &[u8]) -> Vec<u8> {
+pub(crate) fn wire(text: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len() + 8);
     for (index, line) in text.split(|byte| *byte == b'\n').enumerate() {
         let line = line.strip_suffix(b"\r").unwrap_or(line);

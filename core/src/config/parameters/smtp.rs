@@ -7,7 +7,7 @@ parameters! {
         "The transport of mail for domains whose best server is this host.";
     DISABLE_DNS_LOOKUPS "disable_dns_lookups" Bool = "no", Refused { reason: "names are always looked up in the DNS", weakens: Weakens::Never },
         "Whether names are looked up without the DNS.";
-    DISABLE_MIME_OUTPUT_CONVERSION "disable_mime_output_conversion" Bool = "no", WithoutEffect("8-bit content is never converted"),
+    DISABLE_MIME_OUTPUT_CONVERSION "disable_mime_output_conversion" Bool = "no", Honoured("smtp"),
         "Whether 8-bit content is left alone for servers that cannot take it.";
     DNS_NCACHE_TTL_FIX_ENABLE "dns_ncache_ttl_fix_enable" Bool = "no", WithoutEffect("the resolver is our own"),
         "Whether negative answers get a time to live from the right record.";
@@ -31,7 +31,7 @@ parameters! {
         "The IPv6 address from which connections are made.";
     SMTP_BIND_ADDRESS_ENFORCE "smtp_bind_address_enforce" Bool = "no", Refused { reason: "a connection is never made from another address", weakens: Weakens::Never },
         "Whether mail waits when the address to send from is not available.";
-    SMTP_BODY_CHECKS "smtp_body_checks" Maps = "", Refused { reason: "content is not checked yet", weakens: Weakens::Never },
+    SMTP_BODY_CHECKS "smtp_body_checks" Maps = "", Honoured("smtp"),
         "Tables of patterns for lines of bodies that are sent.";
     SMTP_CNAME_OVERRIDES_SERVERNAME "smtp_cname_overrides_servername" Bool = "no", WithoutEffect("TLS is not served yet"),
         "Whether an alias changes the server's name.";
@@ -69,9 +69,9 @@ parameters! {
         "Whether the DNS is used, and with DNSSEC.";
     SMTP_FALLBACK_RELAY "smtp_fallback_relay" List = "$fallback_relay", Refused { reason: "fallback relays are not served yet", weakens: Weakens::Never },
         "Servers that get mail whose own servers cannot be reached.";
-    SMTP_GENERIC_MAPS "smtp_generic_maps" Maps = "", Refused { reason: "tables of addresses are not served yet", weakens: Weakens::Never },
+    SMTP_GENERIC_MAPS "smtp_generic_maps" Maps = "", Honoured("smtp"),
         "Tables that change addresses on the way out.";
-    SMTP_HEADER_CHECKS "smtp_header_checks" Maps = "", Refused { reason: "content is not checked yet", weakens: Weakens::Never },
+    SMTP_HEADER_CHECKS "smtp_header_checks" Maps = "", Honoured("smtp"),
         "Tables of patterns for headers that are sent.";
     SMTP_HELO_NAME "smtp_helo_name" Text = "$myhostname", Honoured("smtp"),
         "The name given with HELO and EHLO.";
@@ -83,7 +83,7 @@ parameters! {
         "The longest line that is sent; longer ones are folded; 0 for no limit.";
     SMTP_MAIL_TIMEOUT "smtp_mail_timeout" Time(Seconds) = "300s", Honoured("smtp"),
         "The longest wait for the answer to MAIL.";
-    SMTP_MIME_HEADER_CHECKS "smtp_mime_header_checks" Maps = "", Refused { reason: "content is not checked yet", weakens: Weakens::Never },
+    SMTP_MIME_HEADER_CHECKS "smtp_mime_header_checks" Maps = "", Honoured("smtp"),
         "Tables of patterns for MIME headers that are sent.";
     SMTP_MIN_DATA_RATE "smtp_min_data_rate" Int(1, 2147483647) = "500", Refused { reason: "only the time limit of each wait is kept", weakens: Weakens::Never },
         "The slowest data rate with a deadline for each request, in bytes a second.";
@@ -91,7 +91,7 @@ parameters! {
         "The most addresses of one destination that are tried; 0 for no limit.";
     SMTP_MX_SESSION_LIMIT "smtp_mx_session_limit" Int = "2", Honoured("smtp"),
         "The most sessions with one destination's servers in one attempt; 0 for no limit.";
-    SMTP_NESTED_HEADER_CHECKS "smtp_nested_header_checks" Maps = "", Refused { reason: "content is not checked yet", weakens: Weakens::Never },
+    SMTP_NESTED_HEADER_CHECKS "smtp_nested_header_checks" Maps = "", Honoured("smtp"),
         "Tables of patterns for headers of attached messages that are sent.";
     SMTP_NEVER_SEND_EHLO "smtp_never_send_ehlo" Bool = "no", Refused { reason: "EHLO is always sent first", weakens: Weakens::Never },
         "Whether EHLO is never sent.";
