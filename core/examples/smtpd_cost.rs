@@ -15,6 +15,7 @@ use ringpost_core::cleanup::{CleanupSettings, Facts, clean_head};
 use ringpost_core::config::{Party, Restriction};
 use ringpost_core::content::{BareNewline, ContentScanner, Framing};
 use ringpost_core::dns::{self, RecordType};
+use ringpost_core::envelope::BodyKind;
 use ringpost_core::lookup::{Found, LookupTrouble, TableId, Tables, at_once};
 use ringpost_core::smtpd::{Answer, Client, Request, Session, SmtpdSettings};
 
@@ -93,6 +94,7 @@ fn main() {
         client_address: IpAddr::from([192, 0, 2, 1]),
         protocol: "ESMTP",
         smtputf8: false,
+        body: BodyKind::SevenBit,
         queue_id: "4SVLCh0sf8z7Qhl",
         date: "Sun, 22 Nov 2026 20:00:00 +0000 (UTC)",
         sender: sender.as_str(),

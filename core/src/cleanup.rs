@@ -1,10 +1,11 @@
 //! cleanup: the header block of a message that is being accepted.
 //!
-//! - What it is: one pure function, [`clean_head`]; Postfix's cleanup(8) as far as the foundation needs it.
+//! - What it is: one pure function, [`clean_head`], for mail of which nothing is configured; [`Cleaner`] for all other.
 //! - Receives: the beginning of the content in wire form, and what the session and the clock know ([`Facts`]).
 //! - Sends: a list of pieces (ranges of the content, or bytes of ours) to be stored in place of the header block; the
 //!   body is never touched or copied. Or the reply that refuses the message.
-//! - Limits: [`crate::limits::HEADER_BLOCK_BYTES_MAX`] of header are examined, the rest is passed as it is.
+//! - Limits: `header_size_limit` bytes of a header. The block may be of any size: one that is not all in the first piece
+//!   of the content is a [`Cleaner`]'s work, which keeps one header in memory.
 //! - On failure: `554 5.4.0 Error: too many hops`.
 //! - Standards: RFC 5321 §4.4 (Received), §6.3 (loops); RFC 5322 §3.6; RFC 6531 §4.3 (UTF8SMTP).
 
@@ -12,6 +13,7 @@ mod address_list;
 mod characters;
 mod checks;
 mod content;
+mod encoding;
 mod envelope;
 mod mapping;
 mod mime;
@@ -42,8 +44,8 @@ pub(crate) use content::{has_addresses, header_name, is_of_part, next_line, stuf
 pub(crate) use mime::{HeaderClass, Mime};
 
 use crate::address::Address;
+use crate::envelope::BodyKind;
 use crate::header::{BlockEnd, Header, HeaderCursor};
-use crate::limits::HEADER_BLOCK_BYTES_MAX;
 use crate::reply::Reply;
 
 /// The message loops.
@@ -63,6 +65,10 @@ pub struct CleanupSettings {
     pub hopcount_limit: usize,
     /// `message_drop_headers`, in any case.
     pub message_drop_headers: Vec<String>,
+    /// `header_size_limit`, bytes: of a longer header the rest is discarded.
+    pub header_bytes_max: usize,
+    /// `detect_8bit_encoding_header`: a message that says so in its headers counts as 8BITMIME.
+    pub detects_encoding: bool,
 }
 
 impl CleanupSettings {
@@ -75,6 +81,8 @@ impl CleanupSettings {
             message_drop_headers: ["bcc", "content-length", "resent-bcc", "return-path"]
                 .map(str::to_owned)
                 .to_vec(),
+            header_bytes_max: 102_400,
+            detects_encoding: true,
         }
     }
 }
@@ -92,6 +100,8 @@ pub struct Facts<'a> {
     pub protocol: &'a str,
     /// The transaction declared SMTPUTF8.
     pub smtputf8: bool,
+    /// What the transaction declared of the content.
+    pub body: BodyKind,
     /// The queue id.
     pub queue_id: &'a str,
     /// The time of arrival as a header prints it (RFC 5322 §3.3).
@@ -131,6 +141,8 @@ pub struct CleanedHead {
     pub message_id: String,
     /// Bytes that the message grew by (negative: shrank).
     pub grown_bytes: i64,
+    /// The message says that its content has 8-bit text, though the transaction did not declare it.
+    pub eight_bit: bool,
 }
 
 impl CleanedHead {
@@ -181,6 +193,13 @@ impl Seen {
     }
 }
 
+impl Facts<'_> {
+    /// Whether headers may say that the content is 8BITMIME.
+    fn wants_encoding(&self, settings: &CleanupSettings) -> bool {
+        settings.detects_encoding && self.body == BodyKind::SevenBit
+    }
+}
+
 /// Headers that say that a message was sent on by somebody.
 const RESENT: [&str; 8] = [
     "Resent-Bcc",
@@ -193,7 +212,9 @@ const RESENT: [&str; 8] = [
     "Resent-To",
 ];
 
-/// Examines the beginning of a message's content. `whole` says that `head` is all of it.
+/// Examines the beginning of a message's content. `whole` says that `head` is all of it. `None` for what takes a
+/// [`Cleaner`]: a header block that does not end here, a header of which only a part may stay, parts that may say what the
+/// message is encoded in.
 ///
 /// # Errors
 /// The reply that refuses the message, when it has travelled too far.
@@ -202,9 +223,7 @@ pub fn clean_head(
     facts: &Facts<'_>,
     head: &[u8],
     whole: bool,
-) -> Result<CleanedHead, Reply> {
-    let whole = whole && head.len() <= HEADER_BLOCK_BYTES_MAX;
-    let head = &head[..head.len().min(HEADER_BLOCK_BYTES_MAX)];
+) -> Result<Option<CleanedHead>, Reply> {
     let mut edit = Edit { pieces: Vec::with_capacity(4), kept_to: 0, grown: 0 };
     edit.put(trace::received(settings, facts));
     edit.protect_first_line(head);
@@ -212,8 +231,13 @@ pub fn clean_head(
     let mut seen = Seen::default();
     let mut hops = 1; // our own Received:
     let mut message_id = None;
+    let mut encoding = encoding::Seen::default();
+    let wants_encoding = facts.wants_encoding(settings);
     let mut cursor = edit.cursor(head, whole);
     for header in cursor.by_ref() {
+        if header.range.len() > settings.header_bytes_max {
+            return Ok(None);
+        }
         if header.is("Received") {
             hops += 1;
         } else if header.is("Message-Id") {
@@ -221,6 +245,9 @@ pub fn clean_head(
             message_id.get_or_insert_with(|| header.value_text(LOGGED_MESSAGE_ID_BYTES_MAX));
         } else {
             seen.see(&header);
+        }
+        if wants_encoding {
+            encoding.see(&header);
         }
         if settings.message_drop_headers.iter().any(|name| header.is(name)) {
             edit.drop_range(header.range);
@@ -230,9 +257,14 @@ pub fn clean_head(
         return Err(TOO_MANY_HOPS);
     }
     let end = cursor.end();
+    if !whole && matches!(end, BlockEnd::Input(_)) {
+        return Ok(None);
+    }
+    if encoding.is_open() && (!whole || encoding::may_be_declared(&head[end.at()..])) {
+        return Ok(None);
+    }
     edit.keep_to(end.at());
-    // Where the block goes on beyond what was examined, nobody knows what is missing.
-    if facts.add_missing_headers && (whole || !matches!(end, BlockEnd::Input(_))) {
+    if facts.add_missing_headers {
         // A last header without line end cannot occur in wire form, but nothing may ever join two headers.
         if matches!(end, BlockEnd::Input(at) if at > 0 && !head[..at].ends_with(b"\r\n")) {
             edit.put(b"\r\n".to_vec());
@@ -249,12 +281,13 @@ pub fn clean_head(
         // The body begins without a blank line; without this one it would be read as header.
         edit.put(b"\r\n".to_vec());
     }
-    Ok(CleanedHead {
+    Ok(Some(CleanedHead {
         rest_from: edit.kept_to,
         pieces: edit.pieces,
         message_id: message_id.unwrap_or_default(),
         grown_bytes: edit.grown,
-    })
+        eight_bit: encoding.eight_bit,
+    }))
 }
 
 /// The list under way. Invariant: `content[..kept_to]` is dealt with, by a `Keep` or by having been dropped.
@@ -272,7 +305,10 @@ impl Edit {
 
     fn keep_to(&mut self, to: usize) {
         if to > self.kept_to {
-            self.pieces.push(Piece::Keep(self.kept_to..to));
+            match self.pieces.last_mut() {
+                Some(Piece::Keep(range)) if range.end == self.kept_to => range.end = to,
+                _ => self.pieces.push(Piece::Keep(self.kept_to..to)),
+            }
             self.kept_to = to;
         }
     }

@@ -29,6 +29,3 @@ pub const LOG_EVENTS_MAX: usize = 32;
 
 /// Bytes of client text shown in one log line (Postfix cuts at 100 or 200).
 pub const LOGGED_TEXT_BYTES_MAX: usize = 100;
-
-/// `header_size_limit`: bytes of one header block that are examined (Postfix's default for one header).
-pub const HEADER_BLOCK_BYTES_MAX: usize = 102_400;

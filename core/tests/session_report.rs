@@ -1,6 +1,6 @@
 //! Reports of sessions as the postmaster gets them.
 
-use ringpost_core::dsn::{SessionKind, SessionReport};
+use ringpost_core::dsn::{FromFormat, SessionKind, SessionReport};
 use ringpost_core::transcript::{ErrorClass, ErrorClasses, Excerpt, Side, Transcript};
 
 fn report(kind: SessionKind, peer: &str, excerpt: &Excerpt) -> String {
@@ -10,6 +10,7 @@ fn report(kind: SessionKind, peer: &str, excerpt: &Excerpt) -> String {
         excerpt,
         mail_name: "Postfix",
         origin: "example.com",
+        from_format: FromFormat::Standard,
         to: "postmaster@example.com",
     };
     let text = String::from_utf8(report.content()).expect("a report is text");

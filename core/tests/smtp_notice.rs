@@ -1,8 +1,8 @@
 //! Notices as a mail reader gets them.
 
 use ringpost_core::dsn::{
-    Action, Audience, Notice, NoticeKind, NoticeOptions, Original, ReportedMail, ReportedRecipient, Status,
-    Templates, header_bytes,
+    Action, Audience, FromFormat, Notice, NoticeKind, NoticeOptions, Original, ReportedMail,
+    ReportedRecipient, Status, Templates, header_bytes,
 };
 use ringpost_core::envelope::{Notify, Ret};
 
@@ -50,7 +50,13 @@ fn build_for(
     mail: &ReportedMail<'_>,
     recipients: &[ReportedRecipient<'_>],
 ) -> Option<Notice> {
-    build_with(&Templates::built_in(&expand).expect("sound"), audience, kind, mail, recipients)
+    build_with(
+        &Templates::built_in(FromFormat::Standard, &expand).expect("sound"),
+        audience,
+        kind,
+        mail,
+        recipients,
+    )
 }
 
 fn build_with(
@@ -233,7 +239,7 @@ fn a_delivered_recipient_is_reported_as_such() {
 #[test]
 fn an_expanded_list_is_reported_as_such() {
     let orcpt = "rfc822;list@example.com";
-    let expanded = ReportedRecipient::expanded("list@example.com", orcpt, Notify::SUCCESS);
+    let expanded = ReportedRecipient::expanded("list@example.com", "", orcpt, Notify::SUCCESS);
     let notice = build(NoticeKind::Success, &MAIL, &[expanded]).expect("a notice");
     insta::assert_snapshot!(golden(&notice));
 }
@@ -335,11 +341,11 @@ fn what_is_no_message_id_is_not_repeated() {
 #[test]
 fn a_template_of_ones_own_is_used() {
     let file = "failure_template = <<EOF\nCharset: utf-8\nFrom: robot (Mail Robot)\nSubject: Zur\u{fc}ck\n\nx\nEOF\n";
-    assert!(Templates::parse(file, &expand).is_err(), "headers are ASCII");
+    assert!(Templates::parse(file, FromFormat::Standard, &expand).is_err(), "headers are ASCII");
     let file = file
         .replace("Zur\u{fc}ck", "Back")
         .replace("\nx\n", "\n.Sch\u{f6}ne Gr\u{fc}\u{df}e von $myhostname\n");
-    let templates = Templates::parse(&file, &expand).expect("sound");
+    let templates = Templates::parse(&file, FromFormat::Standard, &expand).expect("sound");
     let sender = Audience::Sender(MAIL.sender);
     let notice = build_with(&templates, sender, NoticeKind::Failure, &MAIL, &[RECIPIENT]).expect("a notice");
     let text = whole(&notice);

@@ -16,7 +16,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use ringpost_core::address::Address;
-use ringpost_core::cleanup::{CleanedHead, MappedEnvelope, Piece};
+use ringpost_core::cleanup::{CleanedHead, MappedEnvelope, MappedRecipient, Piece};
 use ringpost_core::date;
 use ringpost_core::envelope::Envelope;
 use ringpost_core::message_actions::MessageActions;
@@ -32,6 +32,7 @@ use crate::message::ActiveMessage;
 use crate::qmgr;
 use crate::settings::SmtpdService;
 use crate::shard::Shard;
+use crate::trace;
 
 /// Content that a session holds before it goes to the spool as a chunk. The headers lie in the first chunk.
 pub const SPILL_BYTES: usize = INLINE_CONTENT_BYTES_MAX;
@@ -57,8 +58,14 @@ pub struct Incoming {
     cleaning: Cleaning,
     /// The envelope has been looked at.
     begun: bool,
+    /// The client is one of `local_header_rewrite_clients`.
+    is_local: bool,
+    /// The headers say that the content has 8-bit text, which the client did not declare.
+    eight_bit: bool,
     /// Sender and recipients, unless mapping leaves them as they are.
     mapped: Option<Box<MappedEnvelope>>,
+    /// Recipients that others have taken the place of, of which the sender wants to hear.
+    expanded: Vec<MappedRecipient>,
     /// What is to be done with the message.
     actions: MessageActions,
 }
@@ -81,7 +88,10 @@ impl Incoming {
             refusal: None,
             cleaning: Cleaning::Unknown,
             begun: false,
+            is_local: false,
+            eight_bit: false,
             mapped: None,
+            expanded: Vec::new(),
             actions: MessageActions::default(),
         }
     }
@@ -188,6 +198,7 @@ impl Incoming {
             shard.spool.store(record).await.map_err(store_reply)?;
         }
         self.log_message_id(shard);
+        self.tell_expanded(shard).await;
         if self.actions.hold {
             qmgr::accepted_on_hold(shard, self.id);
             return Ok(());
@@ -213,6 +224,7 @@ impl Incoming {
             Content::Chunked { chunks: std::mem::take(&mut self.chunks), total: self.chunked_bytes };
         shard.spool.store(self.record(&envelope, content)).await.map_err(store_reply)?;
         self.log_message_id(shard);
+        self.tell_expanded(shard).await;
         match self.actions.hold {
             true => qmgr::accepted_on_hold(shard, self.id),
             false => qmgr::accepted_in_spool(shard, self.id),
@@ -254,6 +266,13 @@ impl Incoming {
         self.chunked_bytes += u64::from(chunk.bytes());
         self.chunks.push(chunk);
         Ok(())
+    }
+
+    /// The sender hears of aliases before the client hears that the message is stored. Waits for nothing if there are none.
+    async fn tell_expanded(&self, shard: &Rc<Shard>) {
+        if !self.expanded.is_empty() {
+            Box::pin(trace::tell_expanded(shard, self.id, &self.expanded)).await;
+        }
     }
 
     fn log_message_id(&self, shard: &Shard) {

@@ -52,6 +52,31 @@ pub fn build<'r>(
     audience: Audience<'_>,
     reports: impl Iterator<Item = (u32, Action, &'r Reason)> + Clone,
 ) -> Option<Notice> {
+    let recipients = reports.filter_map(|(index, action, reason)| {
+        let recipient = chosen.recipient(index)?;
+        Some(ReportedRecipient {
+            address: recipient.address,
+            original: recipient.original,
+            orcpt: recipient.orcpt,
+            notify: recipient.notify,
+            status: reason.status,
+            text: &reason.text,
+            reply: (!reason.reply.is_empty()).then_some(reason.reply.as_str()),
+            remote_mta: &reason.remote_mta,
+            action,
+        })
+    });
+    build_about(shard, message, kind, audience, recipients)
+}
+
+/// As [`build`] about recipients that need not be the message's own.
+pub fn build_about<'r>(
+    shard: &Shard,
+    message: &ActiveMessage,
+    kind: NoticeKind,
+    audience: Audience<'_>,
+    recipients: impl Iterator<Item = ReportedRecipient<'r>> + Clone,
+) -> Option<Notice> {
     let settings = &shard.settings;
     let fields = message.envelope.fields();
     let options = NoticeOptions {
@@ -78,20 +103,6 @@ pub fn build<'r>(
         smtputf8: fields.smtputf8,
         eight_bit: fields.body != BodyKind::SevenBit,
     };
-    let recipients = reports.filter_map(|(index, action, reason)| {
-        let recipient = chosen.recipient(index)?;
-        Some(ReportedRecipient {
-            address: recipient.address,
-            original: recipient.original,
-            orcpt: recipient.orcpt,
-            notify: recipient.notify,
-            status: reason.status,
-            text: &reason.text,
-            reply: (!reason.reply.is_empty()).then_some(reason.reply.as_str()),
-            remote_mta: &reason.remote_mta,
-            action,
-        })
-    });
     Notice::build(kind, audience, &options, &mail, recipients, shard.handle.wall().as_micros())
 }
 

@@ -26,7 +26,7 @@ use ringpost_core::outgoing::OutgoingSettings;
 use ringpost_core::qmgr::{QmgrSettings, TransportSettings};
 use ringpost_core::resolve::ResolveSettings;
 use ringpost_core::smtp::{ClientSettings, EhloKeywords, Protocol, StageTimeouts};
-use ringpost_core::smtpd::{Client, Extension, SmtpdSettings};
+use ringpost_core::smtpd::{Extension, SmtpdSettings};
 use ringpost_core::transcript::ErrorClasses;
 use ringpost_core::verp::VerpDelimiters;
 use ringpost_reactor::ReactorOptions;
@@ -36,7 +36,7 @@ use crate::dns;
 use crate::failure::{EX_CANTCREAT, EX_TEMPFAIL, Failure};
 
 pub use self::access::{AccessSettings, Footers};
-pub use self::cleanup::ReceiveOverrides;
+pub use self::cleanup::{LocalClients, ReceiveOverrides};
 pub use self::notices::{NoticeSettings, templates};
 pub use self::queue::QueueSettings;
 pub use self::resolve::{Agent, Agents, resolve as resolve_settings};
@@ -86,24 +86,14 @@ pub struct SmtpdService {
     pub content_filter: String,
     /// `always_add_missing_headers`.
     pub always_add_missing_headers: bool,
-    /// `local_header_rewrite_clients` has `permit_inet_interfaces`: our own addresses are local clients.
-    pub own_addresses_are_local: Option<Vec<IpAddr>>,
-    /// `local_header_rewrite_clients` has `permit_mynetworks`.
-    pub mynetworks_are_local: bool,
+    /// `local_header_rewrite_clients`.
+    pub local_clients: LocalClients,
 }
 
 impl SmtpdService {
-    /// Whether a message of this client gets the headers that it lacks.
-    pub fn adds_missing_headers(&self, client: &Client) -> bool {
-        self.always_add_missing_headers || self.rewrites_remote_headers || self.is_local(client)
-    }
-
-    /// Whether this is a client of ours (`local_header_rewrite_clients`).
-    pub fn is_local(&self, client: &Client) -> bool {
-        let own =
-            |addresses: &Vec<IpAddr>| client.address.is_loopback() || addresses.contains(&client.address);
-        (self.mynetworks_are_local && client.in_mynetworks)
-            || self.own_addresses_are_local.as_ref().is_some_and(own)
+    /// Whether a message gets the headers that it lacks; `is_local`: its client is one of [`LocalClients`].
+    pub fn adds_missing_headers(&self, is_local: bool) -> bool {
+        self.always_add_missing_headers || self.rewrites_remote_headers || is_local
     }
 }
 
@@ -416,7 +406,6 @@ fn smtpd_service(config: &Config, view: &View<'_>) -> Result<SmtpdService, Failu
     session.filters_commands = !access.command_filter.is_empty();
     session.asks_at_helo = !access.rules.is_idle(Stage::Helo);
     let cleanup_view = cleanup::service_view(config, view);
-    let rewrite_clients = view.list(names::LOCAL_HEADER_REWRITE_CLIENTS);
     Ok(SmtpdService {
         session,
         client_limits: client_limits(view),
@@ -433,11 +422,7 @@ fn smtpd_service(config: &Config, view: &View<'_>) -> Result<SmtpdService, Failu
         overrides: ReceiveOverrides::read(view)?,
         content_filter: view.text(names::CONTENT_FILTER),
         always_add_missing_headers: view.flag(names::ALWAYS_ADD_MISSING_HEADERS),
-        own_addresses_are_local: rewrite_clients
-            .iter()
-            .any(|item| item == "permit_inet_interfaces")
-            .then(|| view.host().interfaces.iter().map(|interface| interface.address).collect()),
-        mynetworks_are_local: rewrite_clients.iter().any(|item| item == "permit_mynetworks"),
+        local_clients: LocalClients::read(view),
     })
 }
 

@@ -79,7 +79,8 @@ pub fn report(shard: &Rc<Shard>, kind: SessionKind, number: u32, peer: &str, exc
     }
     let settings = &shard.settings;
     let (mail_name, origin) = (&settings.mail_name, &settings.myorigin);
-    let content = SessionReport { kind, peer, excerpt, mail_name, origin, to }.content();
+    let from_format = notices.from_format;
+    let content = SessionReport { kind, peer, excerpt, mail_name, origin, from_format, to }.content();
     let shard = shard.clone();
     shard.qmgr.work_begins();
     shard.clone().handle.spawn(async move {

@@ -567,3 +567,54 @@ fn the_administrators_words_are_used() {
     let place = format!("bounce_template_file {}: line 3: ", file.display());
     assert!(refused.printed.contains(&place), "{}", refused.printed);
 }
+
+#[test]
+fn an_alias_is_told_as_expanded_and_its_members_report_no_success() {
+    let setup = EngineSetup::new("expanded").parameter(
+        "virtual_alias_maps",
+        "inline:{ { list@sink.test = one@sink.test two@sink.test }, { alias@sink.test = three@sink.test } }",
+    );
+    let sink = Sink::scripted(setup.sink_address(), |stage| without_dsn(stage).unwrap_or(Answer::Usual));
+    let engine = setup.start();
+    let mut client = engine.client();
+    let queue_id = send(
+        &mut client,
+        "MAIL FROM:<author@client.test> ENVID=lists",
+        &[
+            "RCPT TO:<list@sink.test> NOTIFY=SUCCESS,FAILURE ORCPT=rfc822;asked@client.test",
+            "RCPT TO:<alias@sink.test> NOTIFY=SUCCESS",
+            "RCPT TO:<plain@sink.test>",
+        ],
+        &message_content("expanded", 800),
+    );
+    client.quit();
+    removed(&engine, 2);
+    let said = engine.log();
+    let told = said.iter().filter(|line| {
+        line.queue_id.as_deref() == Some(&queue_id)
+            && line.text.starts_with("sender delivery status notification: ")
+    });
+    assert_eq!(told.count(), 1, "the members' deliveries are no news");
+    engine.stop();
+    let delivered: usize = sink
+        .messages()
+        .iter()
+        .filter(|message| !is_notice(message))
+        .map(|message| message.recipients.len())
+        .sum();
+    assert_eq!(delivered, 4);
+    let told = notices(&sink);
+    assert_eq!(told.len(), 1);
+    assert_eq!(told[0].recipients, ["author@client.test"]);
+    let report = parsed(&told[0]);
+    assert_eq!(report.of_message("Original-Envelope-Id"), "lists");
+    assert_eq!(report.recipients.len(), 2);
+    assert_eq!(report.of_recipient(0, "Final-Recipient"), "rfc822; list@sink.test");
+    assert_eq!(report.of_recipient(0, "Original-Recipient"), "rfc822;asked@client.test");
+    assert_eq!(report.of_recipient(1, "Final-Recipient"), "rfc822; alias@sink.test");
+    for recipient in 0..2 {
+        assert_eq!(report.of_recipient(recipient, "Action"), "expanded");
+        assert_eq!(report.of_recipient(recipient, "Status"), "2.0.0");
+    }
+    assert!(report.returned_type.starts_with("text/rfc822-headers"));
+}

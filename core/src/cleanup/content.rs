@@ -44,8 +44,6 @@ pub struct ContentSettings {
     pub body_checks_bytes_max: u64,
     /// MIME.
     pub mime: MimeSettings,
-    /// `header_size_limit`.
-    pub header_bytes_max: usize,
     /// `header_address_token_limit`.
     pub header_tokens_max: usize,
     /// `line_length_limit`: longer lines are checked in parts.
@@ -122,6 +120,8 @@ pub struct Cleaned {
     pub message_id: String,
     /// Bytes that the message grew by (negative: shrank).
     pub grown_bytes: i64,
+    /// The message says that its content has 8-bit text, though the transaction did not declare it.
+    pub eight_bit: bool,
 }
 
 /// The header that is being read: its text with LF between lines and without dot-stuffing.
@@ -150,6 +150,7 @@ pub struct Cleaner {
     /// A table could not be asked.
     trouble: Option<Trouble>,
     grown_bytes: i64,
+    eight_bit: bool,
 }
 
 /// A line, or a part of one that is long.
@@ -176,6 +177,7 @@ impl Cleaner {
             begun: false,
             trouble: None,
             grown_bytes: 0,
+            eight_bit: false,
         }
     }
 
@@ -196,10 +198,15 @@ impl Cleaner {
         }
         let mut passes = false;
         loop {
-            if self.mime.headers().is_none() && !self.follows_body(world) {
-                at = input.len();
-                passes = true;
-                break;
+            if self.mime.headers().is_none() {
+                if !self.follows_body(world) {
+                    at = input.len();
+                    passes = true;
+                    break;
+                }
+                if !self.reads_lines(world) {
+                    at = self.skip(input, at);
+                }
             }
             let part_bytes = world.content.line_bytes_max;
             let Some(next) = next_line(&input[at..], part_bytes, self.within_line, last) else { break };
@@ -242,11 +249,20 @@ impl Cleaner {
             actions: self.checks.actions,
             message_id: self.message_id.unwrap_or_default(),
             grown_bytes: self.grown_bytes,
+            eight_bit: self.eight_bit,
         }
     }
 
-    /// Whether lines of the body have to be read.
+    /// Whether headers may still say that the content is 8-bit.
+    fn wants_encoding<T>(&self, world: &Inspection<'_, T>) -> bool {
+        !self.eight_bit && world.facts.wants_encoding(world.head)
+    }
+
+    /// Whether the body has to be followed from part to part.
     fn follows_body<T>(&self, world: &Inspection<'_, T>) -> bool {
+        if !self.mime.is_flat() && self.wants_encoding(world) {
+            return true;
+        }
         if !self.checks.on {
             return false;
         }
@@ -256,11 +272,39 @@ impl Cleaner {
             || !content.body_checks.is_empty()
             || content.mime.strict_headers
             || content.mime.strict_encoding;
-        !content.reject_characters.is_empty()
-            || !content.strip_characters.is_empty()
-            || content.mime.strict_body
-            || self.checks_body_here(world)
-            || (parts && !self.mime.is_flat())
+        self.reads_lines(world) || (parts && !self.mime.is_flat())
+    }
+
+    /// Whether every line of the body matters, and not only those that may begin or end a part.
+    fn reads_lines<T>(&self, world: &Inspection<'_, T>) -> bool {
+        let content = world.content;
+        self.checks.on
+            && (!content.reject_characters.is_empty()
+                || !content.strip_characters.is_empty()
+                || content.mime.strict_body
+                || self.checks_body_here(world))
+    }
+
+    /// Passes lines of the body that are no boundary: where the next one may begin, or the last line, whose end has not come.
+    fn skip(&mut self, input: &[u8], at: usize) -> usize {
+        let rest = &input[at..];
+        let text = rest.strip_prefix(b".").unwrap_or(rest);
+        if !self.within_line && (text.len() < 2 || text.starts_with(b"--")) {
+            return at;
+        }
+        let begins_line = |found: &usize| {
+            let before = &rest[..*found];
+            before.strip_suffix(b".").unwrap_or(before).ends_with(b"\r\n")
+        };
+        let next = match memmem::find_iter(rest, b"--").find(begins_line) {
+            Some(found) => found - usize::from(rest[found - 1] == b'.'),
+            None => match memmem::rfind(rest, b"\r\n") {
+                Some(found) => found + 2,
+                None => return at,
+            },
+        };
+        self.within_line = false;
+        at + next
     }
 
     fn checks_body_here<T>(&self, world: &Inspection<'_, T>) -> bool {

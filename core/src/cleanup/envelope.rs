@@ -64,7 +64,7 @@ pub struct MappedEnvelope {
     pub recipients: Vec<MappedRecipient>,
     /// The last recipient before alias expansion, as log lines name it.
     pub last_recipient: String,
-    /// Recipients that became several, of whom the sender wanted to hear (`NOTIFY=SUCCESS`).
+    /// Recipients that became others, one or several, of whom the sender wanted to hear (`NOTIFY=SUCCESS`).
     pub expanded: Vec<MappedRecipient>,
     seen: HashSet<RecipientKey, RandomState>,
 }
@@ -179,7 +179,8 @@ impl MappedEnvelope {
         }
         let members = mapper.expand(mapped).await?;
         let mut notify = asked.notify;
-        if members.len() > 1 && notify.wants_success() {
+        let stands_for_itself = matches!(&members[..], [only] if only == mapped);
+        if !stands_for_itself && notify.wants_success() {
             self.expanded.push(recipient(asked, notify, mapped.to_owned(), mapper.settings.keeps_original));
             let others = Notify::from_bits(notify.bits() & !Notify::SUCCESS.bits());
             notify = if others.is_unset() { Notify::NEVER } else { others };

@@ -1,13 +1,10 @@
 //! Whether addresses in headers could be rewritten at all: nearly all mail has them complete.
 
 use crate::header::{BlockEnd, HeaderCursor};
-use crate::limits::HEADER_BLOCK_BYTES_MAX;
 
 /// Whether every address header of a message has addresses that are in standard form at a glance. Says no to many that are.
 /// `whole` says that `head` is all of the message.
 pub fn has_plain_addresses(head: &[u8], whole: bool) -> bool {
-    let whole = whole && head.len() <= HEADER_BLOCK_BYTES_MAX;
-    let head = &head[..head.len().min(HEADER_BLOCK_BYTES_MAX)];
     let mut cursor = HeaderCursor::new(head, whole);
     let plain = cursor.by_ref().all(|header| match header.name {
         // By first letter: From, To, Cc and their kin are few among the headers of a message.

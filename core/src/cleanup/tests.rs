@@ -10,6 +10,7 @@ fn facts<'a>(sender: &'a Address, recipient: Option<&'a Address>, local: bool) -
         client_address: IpAddr::from([192, 0, 2, 1]),
         protocol: "ESMTP",
         smtputf8: false,
+        body: BodyKind::SevenBit,
         queue_id: "QID",
         date: DATE,
         sender: sender.as_str(),
@@ -23,8 +24,9 @@ fn facts<'a>(sender: &'a Address, recipient: Option<&'a Address>, local: bool) -
 fn check(local: bool, message: &str, expect: &str) -> String {
     let sender = Address::parse("s@x").expect("an address");
     let facts = facts(&sender, None, local);
-    let clean =
-        clean_head(&CleanupSettings::new("mx.example"), &facts, message.as_bytes(), true).expect("accepted");
+    let clean = clean_head(&CleanupSettings::new("mx.example"), &facts, message.as_bytes(), true)
+        .expect("accepted")
+        .expect("nothing that takes more");
     let whole = clean.assemble(message.as_bytes());
     assert!(is_wire_form(&whole));
     assert_eq!(whole.len() as i64, message.len() as i64 + clean.grown_bytes);
@@ -89,7 +91,9 @@ fn the_trace_header_names_a_single_recipient_and_the_protocol() {
     facts.client_name = Some("host.example");
     facts.client_address = "2001:db8::1".parse().expect("an address");
     facts.smtputf8 = true;
-    let clean = clean_head(&CleanupSettings::new("mx.example"), &facts, b"\r\n", true).expect("accepted");
+    let clean = clean_head(&CleanupSettings::new("mx.example"), &facts, b"\r\n", true)
+        .expect("accepted")
+        .expect("nothing that takes more");
     let whole = String::from_utf8(clean.assemble(b"\r\n")).expect("text");
     let expect = format!(
         "Received: from client.example (host.example [IPv6:2001:db8::1])\r\n\tby mx.example (Postfix) with UTF8SMTP \
@@ -111,9 +115,49 @@ fn the_49th_received_header_of_the_client_is_one_too_many() {
 }
 
 #[test]
-fn a_header_block_beyond_the_limit_is_passed_on_whole() {
-    let message = format!("{}\r\nbody\r\n", "X-Long: 0123456789\r\n".repeat(10_000));
-    check(false, &message, &message);
-    let one = format!("X: {}\r\nBcc: a@b\r\n\r\n", "y".repeat(200_000));
-    check(false, &one, &one);
+fn a_header_block_of_any_size_is_examined() {
+    let many = "X-Long: 0123456789\r\n".repeat(10_000);
+    check(false, &format!("{many}Bcc: a@b\r\n\r\nbody\r\n"), &format!("{many}\r\nbody\r\n"));
+}
+
+/// Whether a message, or the beginning of one, takes more than [`clean_head`].
+fn takes_more(body: BodyKind, message: &str, whole: bool) -> bool {
+    let sender = Address::null();
+    let facts = Facts { body, ..facts(&sender, None, true) };
+    clean_head(&CleanupSettings::new("mx.example"), &facts, message.as_bytes(), whole)
+        .expect("accepted")
+        .is_none()
+}
+
+#[test]
+fn what_takes_more_than_a_glance_is_left_to_the_cleaner() {
+    let plain = |message: &str, whole| takes_more(BodyKind::SevenBit, message, whole);
+    assert!(!plain("Subject: x\r\n\r\nbody\r\n", false));
+    assert!(plain("Subject: x\r\nTo:", false), "the block goes on");
+    assert!(plain(&format!("X: {}\r\n\r\n", "y".repeat(200_000)), true), "a header is cut");
+    let parts = |encoding: &str| {
+        format!(
+            "Content-Type: multipart/mixed; boundary=x\r\n\r\n--x\r\nContent-Transfer-Encoding: {encoding}\r\n\r\n"
+        )
+    };
+    assert!(
+        plain(&parts("8bit"), true) && plain(&parts("base64"), false),
+        "parts may say that they are 8-bit"
+    );
+    assert!(!plain(&parts("base64"), true));
+    assert!(!takes_more(BodyKind::EightBitMime, &parts("8bit"), true), "it is known already");
+}
+
+#[test]
+fn a_message_that_says_so_counts_as_eight_bit() {
+    let sender = Address::null();
+    let says = |detects_encoding, message: &str| {
+        let settings = CleanupSettings { detects_encoding, ..CleanupSettings::new("mx.example") };
+        let clean = clean_head(&settings, &facts(&sender, None, false), message.as_bytes(), true);
+        clean.expect("accepted").expect("nothing that takes more").eight_bit
+    };
+    assert!(says(true, "Content-Transfer-Encoding: 8Bit\r\n\r\n"));
+    assert!(says(true, "content-transfer-encoding:\r\n binary\r\n\r\n"));
+    assert!(!says(true, "Content-Transfer-Encoding: 7bit\r\n\r\nContent-Transfer-Encoding: 8bit\r\n"));
+    assert!(!says(false, "Content-Transfer-Encoding: 8bit\r\n\r\n"));
 }

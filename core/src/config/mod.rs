@@ -9,6 +9,7 @@
 //! depth of included files (`network_list`). On failure: every error at once, each with file and line; nothing is
 //! loaded in part. Standards: Postfix 3.7's file formats.
 
+mod client_rules;
 mod document;
 mod embedded;
 mod error;
@@ -26,6 +27,7 @@ mod restriction;
 mod settings;
 mod value;
 
+pub use client_rules::ClientRule;
 pub use document::document;
 pub use embedded::{MAIN_CF, MAIN_CF_NAME, MASTER_CF, MASTER_CF_NAME};
 pub use error::{ConfigError, Place};

@@ -34,6 +34,8 @@ pub enum Kind {
     Maps,
     /// A list of access restrictions.
     Restrictions,
+    /// A list of kinds of clients, and of tables of them.
+    Clients,
     /// A concurrency feedback: `x`, `x/concurrency` or `x/sqrt_concurrency`.
     Feedback,
     /// Text that is expanded only where it is used, with names that are not parameters.
@@ -57,6 +59,7 @@ impl Kind {
             Kind::Domains => "domains",
             Kind::Maps => "tables",
             Kind::Restrictions => "restrictions",
+            Kind::Clients => "clients",
             Kind::Feedback => "feedback",
             Kind::Raw => "template",
             Kind::Level => "level",
@@ -161,6 +164,9 @@ pub mod types {
     /// Access restrictions.
     #[derive(Debug)]
     pub enum Restrictions {}
+    /// Kinds of clients.
+    #[derive(Debug)]
+    pub enum Clients {}
     /// Concurrency feedback.
     #[derive(Debug)]
     pub enum Feedback {}
@@ -244,6 +250,9 @@ macro_rules! type_of {
     };
     (Restrictions) => {
         $crate::config::parameter::types::Restrictions
+    };
+    (Clients) => {
+        $crate::config::parameter::types::Clients
     };
     (Feedback) => {
         $crate::config::parameter::types::Feedback

@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
 use super::Source;
+use super::client_rules::{self, ClientRule};
 use super::embedded;
 use super::error::{ConfigError, Place};
 use super::expand::{expand, parse_level};
@@ -211,6 +212,7 @@ impl Config {
                     Kind::Maps if view.asks_tables_of(parameter.name) => {
                         Maps::parse(&text, view.default_table_type(), register).err()
                     }
+                    Kind::Clients => client_rules::parse(&text, view.default_table_type(), register).err(),
                     Kind::Networks if LISTS_WITH_TABLES.contains(&parameter.name) => {
                         NetworkList::parse_with_tables(&text, &|path| view.file(path), &register).err()
                     }
@@ -356,6 +358,11 @@ impl<'a> View<'a> {
             return Maps::default();
         }
         sound(self.parse_maps(&self.value(name.as_str())))
+    }
+
+    /// Kinds of clients.
+    pub fn clients(&self, name: Name<types::Clients>) -> Vec<ClientRule> {
+        sound(self.parse_clients(&self.value(name.as_str())))
     }
 
     /// Whether a bare domain also stands for its sub-domains in this parameter (`parent_domain_matches_subdomains`).
@@ -615,6 +622,7 @@ impl<'a> View<'a> {
             Kind::Maps if !self.asks_tables_of(name) => {}
             Kind::Domains if !is_honoured(name) => {}
             Kind::Maps => drop(self.parse_maps(&text)?),
+            Kind::Clients => drop(self.parse_clients(&text)?),
             Kind::Networks => drop(self.parse_networks(name, &text)?),
             Kind::Domains => drop(self.parse_domains(name, &text)?),
         }
@@ -623,6 +631,10 @@ impl<'a> View<'a> {
 
     fn parse_maps(&self, text: &str) -> Result<Maps, String> {
         Maps::parse(text, self.default_table_type(), |spec| self.table_id(spec))
+    }
+
+    fn parse_clients(&self, text: &str) -> Result<Vec<ClientRule>, String> {
+        client_rules::parse(text, self.default_table_type(), |spec| self.table_id(spec))
     }
 
     fn table_id(&self, spec: TableSpec) -> Result<TableId, String> {

@@ -17,6 +17,7 @@
 
 mod action;
 mod budget;
+mod from_format;
 mod lines;
 mod notice;
 mod report;
@@ -26,6 +27,7 @@ mod xtext;
 
 pub use action::Action;
 pub use budget::{Allowance, REPORT_INTERVAL_MS, REPORTS_AT_ONCE_MAX, ReportBudget};
+pub use from_format::FromFormat;
 pub use notice::{
     Audience, Notice, NoticeKind, NoticeOptions, Original, ReportedMail, ReportedRecipient, header_bytes,
 };

@@ -108,10 +108,15 @@ pub struct ReportedRecipient<'a> {
 impl<'a> ReportedRecipient<'a> {
     /// A recipient that cleanup has replaced by the addresses of an alias, for which the sender asked NOTIFY=SUCCESS:
     /// RFC 3461 section 5.2.7.3 reports the list as `expanded`, and its members are not asked to report success.
-    pub fn expanded(address: &'a str, orcpt: &'a str, notify: Notify) -> ReportedRecipient<'a> {
+    pub fn expanded(
+        address: &'a str,
+        original: &'a str,
+        orcpt: &'a str,
+        notify: Notify,
+    ) -> ReportedRecipient<'a> {
         ReportedRecipient {
             address,
-            original: "",
+            original,
             orcpt,
             notify,
             status: Status::success(0, 0),

@@ -1,5 +1,6 @@
 //! The report of a session that had errors: its transcript as a message to the postmaster.
 
+use super::FromFormat;
 use super::lines::Lines;
 use super::notice::with_origin;
 use crate::transcript::Excerpt;
@@ -26,6 +27,8 @@ pub struct SessionReport<'a> {
     pub mail_name: &'a str,
     /// `myorigin`: completes the `From:` address.
     pub origin: &'a str,
+    /// `header_from_format`.
+    pub from_format: FromFormat,
     /// To whom it goes.
     pub to: &'a str,
 }
@@ -34,14 +37,14 @@ impl SessionReport<'_> {
     /// The content of the message in wire form: plain ASCII text, without Date and Message-Id, which cleanup adds.
     /// Lines of the dialogue begin with a blank: nothing that a peer said stands at the beginning of a line.
     pub fn content(&self) -> Vec<u8> {
-        let SessionReport { kind, peer, excerpt, mail_name, origin, to } = *self;
+        let SessionReport { kind, peer, excerpt, mail_name, origin, from_format, to } = *self;
         let mut lines = Lines::with_capacity(4096);
         lines.ascii_only = true;
         let side = match kind {
             SessionKind::Server => "server",
             SessionKind::Client => "client",
         };
-        lines.line(&["From: ", &with_origin("Mail Delivery System <MAILER-DAEMON>", origin)]);
+        lines.line(&["From: ", &with_origin(from_format.mail_system(), origin)]);
         lines.line(&["To: Postmaster <", to, ">"]);
         lines.line(&["Subject: ", mail_name, " SMTP ", side, ": errors from ", peer]);
         lines.line(&["Auto-Submitted: auto-generated"]);

@@ -3,7 +3,7 @@
 //! A file of templates is lines: `NAME = <<WORD`, the template, and a line that is WORD. Between templates stand blank
 //! lines and comments. A template is header lines, an empty line, and the text with `$name` in it.
 
-use super::NoticeKind;
+use super::{FromFormat, NoticeKind};
 
 /// Longest line of a template: what RFC 5322 section 2.1.1 allows.
 const LINE_BYTES_MAX: usize = 998;
@@ -12,7 +12,6 @@ const LINE_BYTES_MAX: usize = 998;
 const BUILT_IN: &str = "\
 failure_template = <<EOF
 Charset: us-ascii
-From: Mail Delivery System <MAILER-DAEMON>
 Subject: Undelivered Mail Returned to Sender
 Postmaster-Subject: Postmaster Copy: Undelivered Mail
 
@@ -27,7 +26,6 @@ EOF
 
 delay_template = <<EOF
 Charset: us-ascii
-From: Mail Delivery System <MAILER-DAEMON>
 Subject: Delayed Mail (still being retried)
 Postmaster-Subject: Postmaster Warning: Delayed Mail
 
@@ -41,7 +39,6 @@ EOF
 
 success_template = <<EOF
 Charset: us-ascii
-From: Mail Delivery System <MAILER-DAEMON>
 Subject: Successful Mail Delivery Report
 
 This message was written by the mail system at $myhostname.
@@ -52,7 +49,6 @@ EOF
 
 verify_template = <<EOF
 Charset: us-ascii
-From: Mail Delivery System <MAILER-DAEMON>
 Subject: Mail Delivery Status Report
 
 This message was written by the mail system at $myhostname.
@@ -108,16 +104,17 @@ impl std::fmt::Display for TemplateError {
 impl std::error::Error for TemplateError {}
 
 impl Templates {
-    /// Reads a file of templates; those that it lacks, and header lines that they lack, are the built-in ones. `expand`
-    /// replaces the `$name`s of one line of text.
+    /// Reads a file of templates; those that it lacks, and header lines that they lack, are the built-in ones, with a `From:`
+    /// in this form. `expand` replaces the `$name`s of one line of text.
     ///
     /// # Errors
     /// The first thing that is wrong.
     pub fn parse(
         file: &str,
+        from: FromFormat,
         expand: &dyn Fn(&str) -> Result<String, String>,
     ) -> Result<Templates, TemplateError> {
-        let mut templates = Templates::built_in(expand)?;
+        let mut templates = Templates::built_in(from, expand)?;
         templates.read(file, expand)?;
         Ok(templates)
     }
@@ -126,10 +123,13 @@ impl Templates {
     ///
     /// # Errors
     /// When a name that they use cannot be expanded.
-    pub fn built_in(expand: &dyn Fn(&str) -> Result<String, String>) -> Result<Templates, TemplateError> {
+    pub fn built_in(
+        from: FromFormat,
+        expand: &dyn Fn(&str) -> Result<String, String>,
+    ) -> Result<Templates, TemplateError> {
         let empty = Template {
             charset: String::from("us-ascii"),
-            from: String::new(),
+            from: from.mail_system().to_owned(),
             subject: String::new(),
             postmaster_subject: String::new(),
             text: Vec::new(),
@@ -316,8 +316,8 @@ mod tests {
     fn a_file_replaces_what_it_has() {
         let file = "# ours\n\nfailure_template = <<END\nsubject: It came back\nFROM: Robot <robot>\n\n\
                     # no comment here\nSorry, says $myhostname.\n\nEOF\nEND\n  \n";
-        let built_in = Templates::built_in(&expand).expect("sound");
-        let templates = Templates::parse(file, &expand).expect("sound");
+        let built_in = Templates::built_in(FromFormat::Standard, &expand).expect("sound");
+        let templates = Templates::parse(file, FromFormat::Standard, &expand).expect("sound");
         assert_eq!(templates.failure.subject, "It came back");
         assert_eq!(templates.failure.from, "Robot <robot>");
         assert_eq!(templates.failure.postmaster_subject, "Postmaster Copy: Undelivered Mail");
@@ -328,7 +328,10 @@ mod tests {
             "{:?}",
             built_in.delay.text
         );
-        assert_eq!(Templates::parse("", &expand), Ok(built_in));
+        assert_eq!(Templates::parse("", FromFormat::Standard, &expand), Ok(built_in));
+        let obsolete = Templates::parse(file, FromFormat::Obsolete, &expand).expect("sound");
+        assert_eq!(obsolete.failure.from, "Robot <robot>");
+        assert_eq!(obsolete.delay.from, "MAILER-DAEMON (Mail Delivery System)");
     }
 
     #[test]
@@ -348,11 +351,14 @@ mod tests {
             ("delay_template = <<EOF\n\ngr\u{fc}\u{df}e\nEOF\n".to_owned(), 3, "Charset: utf-8"),
         ];
         for (file, line, says) in cases {
-            let error = Templates::parse(&file, &expand).expect_err(&file);
+            let error = Templates::parse(&file, FromFormat::Standard, &expand).expect_err(&file);
             assert_eq!(error.line, line, "{file}: {error}");
             assert!(error.text.contains(says), "{file}: {error}");
         }
         let utf8 = "delay_template = <<EOF\nCharset: UTF-8\n\ngr\u{fc}\u{df}e\nEOF\n";
-        assert_eq!(Templates::parse(utf8, &expand).expect("sound").delay.text, ["gr\u{fc}\u{df}e"]);
+        assert_eq!(
+            Templates::parse(utf8, FromFormat::Standard, &expand).expect("sound").delay.text,
+            ["gr\u{fc}\u{df}e"]
+        );
     }
 }

@@ -8,6 +8,7 @@ use ringpost_core::address::{Address, PathRules};
 use ringpost_core::anvil::{ClientCounts, ClientEvent, ClientLimits};
 use ringpost_core::cleanup::{CleanupSettings, Facts, clean_head};
 use ringpost_core::content::{BareNewline, ContentScanner, Framing, is_wire_form, wire_lines};
+use ringpost_core::envelope::BodyKind;
 use ringpost_core::reply::Reply;
 use ringpost_core::smtpd::{Answer, Client, Request, Session, SmtpdSettings};
 
@@ -155,10 +156,11 @@ proptest! {
         let sender = Address::null();
         let facts = Facts {
             helo: None, client_name: None, client_address: IpAddr::from([192, 0, 2, 1]), protocol: "SMTP",
-            smtputf8: false, queue_id: "QID", date: "now", sender: sender.as_str(), recipient: None,
+            smtputf8: false,
+            body: BodyKind::SevenBit, queue_id: "QID", date: "now", sender: sender.as_str(), recipient: None,
             message_id: "QID@mx.example", add_missing_headers: local,
         };
-        if let Ok(clean) = clean_head(&CleanupSettings::new("mx.example"), &facts, &head, whole) {
+        if let Ok(Some(clean)) = clean_head(&CleanupSettings::new("mx.example"), &facts, &head, whole) {
             let assembled = clean.assemble(&head);
             prop_assert!(is_wire_form(&assembled));
             prop_assert_eq!(assembled.len() as i64, head.len() as i64 + clean.grown_bytes);

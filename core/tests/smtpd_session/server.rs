@@ -7,6 +7,7 @@ use ringpost_core::access::{AccessRules, Outcome, Stage};
 use ringpost_core::address::Address;
 use ringpost_core::cleanup::{CleanupSettings, Facts, clean_head};
 use ringpost_core::content::{BareNewline, is_wire_form};
+use ringpost_core::envelope::BodyKind;
 use ringpost_core::flush::SiteFlush;
 use ringpost_core::lookup::at_once;
 use ringpost_core::reply::Reply;
@@ -172,6 +173,7 @@ impl Server {
             client_address: self.session.client().address,
             protocol: self.session.protocol(),
             smtputf8: self.session.mail().smtputf8,
+            body: BodyKind::SevenBit,
             queue_id: "QID",
             date: "Sun, 22 Nov 2026 20:00:00 +0000 (UTC)",
             sender: sender.as_str(),

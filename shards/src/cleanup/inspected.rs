@@ -34,9 +34,11 @@ impl Incoming {
         last: bool,
     ) -> Result<(Pieces, usize), Reply> {
         if let Cleaning::Unknown = self.cleaning {
-            if !self.needs_inspection(service, session, content, last) {
+            if !self.needs_inspection(service, content, last)
+                && let Some(pieces) = self.clean_plainly(shard, service, session, content, last)?
+            {
                 self.cleaning = Cleaning::Passing;
-                return Ok((self.clean_plainly(shard, service, session, content, last)?, content.len()));
+                return Ok((pieces, content.len()));
             }
             let checks = !service.overrides.no_header_body_checks;
             self.cleaning = Cleaning::Inspecting(Box::new(Cleaner::new(checks)));
@@ -47,25 +49,27 @@ impl Incoming {
         Box::pin(self.inspect(shard, service, session, content, last)).await
     }
 
+    /// How addresses in headers are completed; `None`: they are left alone.
+    fn header_context(&self, service: &SmtpdService) -> Option<Context> {
+        match self.is_local {
+            true => Some(Context::Local),
+            false => service.rewrites_remote_headers.then_some(Context::Remote),
+        }
+    }
+
     /// Whether there is more to do than to complete the header block.
-    fn needs_inspection(
-        &self,
-        service: &SmtpdService,
-        session: &Session,
-        content: &[u8],
-        last: bool,
-    ) -> bool {
+    fn needs_inspection(&self, service: &SmtpdService, content: &[u8], last: bool) -> bool {
         let checks = service.content.checks_anything() && !service.overrides.no_header_body_checks;
-        let context = service.header_context(session.client());
+        let context = self.header_context(service);
         let undisclosed = !service.content.undisclosed_recipients_header.is_empty();
         checks
             || !self.actions.prepend.is_empty()
-            || (undisclosed && service.adds_missing_headers(session.client()))
+            || (undisclosed && service.adds_missing_headers(self.is_local))
             || (context.is_some()
                 && (service.mapping.changes_addresses() || !has_plain_addresses(content, last)))
     }
 
-    /// The header block completed, and the content behind it as it is.
+    /// The header block completed, and the content behind it as it is; `None` when that takes inspection.
     fn clean_plainly(
         &mut self,
         shard: &Shard,
@@ -73,13 +77,14 @@ impl Incoming {
         session: &Session,
         content: &Bytes,
         last: bool,
-    ) -> Result<Pieces, Reply> {
+    ) -> Result<Option<Pieces>, Reply> {
         let known = Known::of(self, shard, service);
         let facts = known.facts(self, service, session);
-        let head = clean_head(&service.cleanup, &facts, content, last)?;
+        let Some(head) = clean_head(&service.cleanup, &facts, content, last)? else { return Ok(None) };
         self.message_id = head.message_id.clone();
         self.grown_bytes = head.grown_bytes;
-        Ok(assemble(head, content))
+        self.eight_bit = head.eight_bit;
+        Ok(Some(assemble(head, content)))
     }
 
     async fn inspect(
@@ -115,7 +120,7 @@ impl Incoming {
                 helo: session.helo().unwrap_or_default(),
             },
             prepend: &self.actions.prepend,
-            context: service.header_context(session.client()),
+            context: self.header_context(service),
             by_tables: service.overrides.mapping_rules().by_tables,
             checks: !service.overrides.no_header_body_checks,
         };
@@ -126,6 +131,7 @@ impl Incoming {
             let cleaned = cleaner.finish(&service.cleanup);
             self.message_id = cleaned.message_id;
             self.grown_bytes = cleaned.grown_bytes;
+            self.eight_bit = cleaned.eight_bit;
             self.actions.take(cleaned.actions);
             self.cleaning = Cleaning::Passing;
             if let Some(refusal) = cleaned.refusal {
@@ -166,22 +172,13 @@ impl Known {
             client_address: client.address,
             protocol: session.protocol(),
             smtputf8: mail.smtputf8,
+            body: mail.body,
             queue_id: incoming.queue_id.as_str(),
             date: &self.date,
             sender: incoming.mapped.as_ref().map_or(mail.sender.as_str(), |mapped| &mapped.sender),
             recipient: single(session),
             message_id: &self.message_id,
-            add_missing_headers: service.adds_missing_headers(client),
-        }
-    }
-}
-
-impl SmtpdService {
-    /// How addresses in headers of this client's mail are completed; `None`: they are left alone.
-    pub(super) fn header_context(&self, client: &ringpost_core::smtpd::Client) -> Option<Context> {
-        match self.is_local(client) {
-            true => Some(Context::Local),
-            false => self.rewrites_remote_headers.then_some(Context::Remote),
+            add_missing_headers: service.adds_missing_headers(incoming.is_local),
         }
     }
 }

@@ -5,7 +5,7 @@ use ringpost_core::cleanup::{
     Trouble, first_occurrences, leaves_as_is,
 };
 use ringpost_core::dsn::decode_xtext;
-use ringpost_core::envelope::{EnvelopeFields, EnvelopeWriter, Recipient, WrittenEnvelope};
+use ringpost_core::envelope::{BodyKind, EnvelopeFields, EnvelopeWriter, Recipient, WrittenEnvelope};
 use ringpost_core::logline::{AddressText, Severity};
 use ringpost_core::reply::Reply;
 use ringpost_core::smtpd::Session;
@@ -15,6 +15,9 @@ use ringpost_tables::Shelf;
 use super::{Incoming, store_reply};
 use crate::settings::SmtpdService;
 use crate::shard::Shard;
+
+/// A table for `local_header_rewrite_clients` cannot be asked.
+const LOOKUP_ERROR: Reply = Reply::fixed("451 4.3.0 Temporary lookup error");
 
 impl Incoming {
     /// What must be known before the content is looked at: who it is from and for. Waits only for tables.
@@ -27,6 +30,15 @@ impl Incoming {
         if std::mem::replace(&mut self.begun, true) {
             return Ok(());
         }
+        let client = session.client();
+        self.is_local = match service.local_clients.has_at_once(client) {
+            Some(known) => known,
+            None => Box::pin(service.local_clients.has(&shard.tables, client)).await.map_err(|trouble| {
+                let text = format!("{trouble}: local_header_rewrite_clients cannot be looked up");
+                self.log_notes(shard, &[CleanupNote::warning(text)]);
+                LOOKUP_ERROR
+            })?,
+        };
         let access = &session.access().actions;
         if !access.prepend.is_empty() {
             self.actions.prepend.clone_from(&access.prepend);
@@ -68,13 +80,16 @@ impl Incoming {
         let client = session.client();
         let address = AddressText::new(client.address);
         let envid = mail.envid.as_deref().map(decode_xtext).unwrap_or_default();
-        let mapped = self.mapped.take();
+        let mut mapped = self.mapped.take();
+        if let Some(mapped) = &mut mapped {
+            self.expanded = std::mem::take(&mut mapped.expanded);
+        }
         let filter = self.actions.filter.take();
         let fields = EnvelopeFields {
             sender: mapped.as_ref().map_or(mail.sender.as_str(), |mapped| &mapped.sender),
             envid: &envid,
             ret: mail.ret,
-            body: mail.body,
+            body: if self.eight_bit { BodyKind::EightBitMime } else { mail.body },
             smtputf8: mail.smtputf8,
             content_bytes: session.content_bytes().saturating_add_signed(self.grown_bytes),
             arrival_us: self.arrival_us,

@@ -1,10 +1,15 @@
 //! What cleanup needs to know: of one `smtpd` line, and for mail of the system itself.
 
+use std::net::IpAddr;
+
 use ringpost_core::cleanup::{
     CanonicalMaps, CharacterSet, CleanupSettings, ContentSettings, MappingRules, MappingSettings,
     MimeSettings, Uses,
 };
-use ringpost_core::config::{Config, Name, View, names, types};
+use ringpost_core::config::{ClientRule, Config, Name, View, names, types};
+use ringpost_core::lookup::{LookupTrouble, Tables};
+use ringpost_core::maps::Key;
+use ringpost_core::smtpd::Client;
 
 use crate::failure::Failure;
 
@@ -45,6 +50,59 @@ impl ReceiveOverrides {
     }
 }
 
+/// The clients whose mail is completed as mail of this system is (`local_header_rewrite_clients`).
+#[derive(Debug)]
+pub struct LocalClients {
+    rules: Vec<ClientRule>,
+    /// This host's addresses.
+    own: Vec<IpAddr>,
+}
+
+impl LocalClients {
+    /// Reads them as a service sees them.
+    pub fn read(view: &View<'_>) -> LocalClients {
+        let own = view.host().interfaces.iter().map(|interface| interface.address).collect();
+        LocalClients { rules: view.clients(names::LOCAL_HEADER_REWRITE_CLIENTS), own }
+    }
+
+    /// Whether a client is one of them; `None` where a table must be asked.
+    pub fn has_at_once(&self, client: &Client) -> Option<bool> {
+        let mut known = self.rules.iter().map(|rule| self.decides(rule, client));
+        known.find(|decided| *decided != Some(false)).unwrap_or(Some(false))
+    }
+
+    /// Whether a client is one of them.
+    ///
+    /// # Errors
+    /// A table cannot be asked, and nothing before it has the client.
+    pub async fn has(&self, tables: &impl Tables, client: &Client) -> Result<bool, LookupTrouble> {
+        for rule in &self.rules {
+            let has = match (self.decides(rule, client), rule) {
+                (Some(known), _) => known,
+                (None, ClientRule::Listed(maps)) => {
+                    maps.find(tables, &client.address.to_string(), Key::Whole).await?.is_some()
+                }
+                (None, _) => false,
+            };
+            if has {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn decides(&self, rule: &ClientRule, client: &Client) -> Option<bool> {
+        match rule {
+            ClientRule::OwnAddress => {
+                Some(client.address.is_loopback() || self.own.contains(&client.address))
+            }
+            ClientRule::InMyNetworks => Some(client.in_mynetworks),
+            ClientRule::Authenticated | ClientRule::Certified => Some(false),
+            ClientRule::Listed(_) => None,
+        }
+    }
+}
+
 /// The settings of the cleanup service that a service hands its mail to: those of its `master.cf` line, if it has one.
 pub fn service_view<'a>(config: &'a Config, view: &View<'_>) -> View<'a> {
     match config.transport(&view.text(names::CLEANUP_SERVICE_NAME)) {
@@ -60,6 +118,8 @@ pub fn head(view: &View<'_>) -> CleanupSettings {
         mail_name: view.text(names::MAIL_NAME),
         hopcount_limit: view.count(names::HOPCOUNT_LIMIT),
         message_drop_headers: view.list(names::MESSAGE_DROP_HEADERS),
+        header_bytes_max: view.count(names::HEADER_SIZE_LIMIT),
+        detects_encoding: view.flag(names::DETECT_8BIT_ENCODING_HEADER),
     }
 }
 
@@ -81,7 +141,6 @@ pub fn content(view: &View<'_>) -> ContentSettings {
             strict_body: strict || view.flag(names::STRICT_8BITMIME_BODY),
             strict_encoding: view.flag(names::STRICT_MIME_ENCODING_DOMAIN),
         },
-        header_bytes_max: view.count(names::HEADER_SIZE_LIMIT),
         header_tokens_max: view.count(names::HEADER_ADDRESS_TOKEN_LIMIT),
         line_bytes_max: view.count(names::LINE_LENGTH_LIMIT),
         reject_characters: CharacterSet::parse(&view.text(names::MESSAGE_REJECT_CHARACTERS)),

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use ringpost_core::config::{Name, View, names, types};
-use ringpost_core::dsn::Templates;
+use ringpost_core::dsn::{FromFormat, Templates};
 use ringpost_core::transcript::{ErrorClass, ErrorClasses};
 
 use crate::failure::Failure;
@@ -37,6 +37,8 @@ pub struct NoticeSettings {
     pub confirm_delay_cleared: bool,
     /// `ringpost_bounce_when = attempt`: failures are told at the end of every attempt, not of the message.
     pub bounce_each_attempt: bool,
+    /// `header_from_format`.
+    pub from_format: FromFormat,
     /// `enable_threaded_bounces`: notices to senders refer to the message that they are about.
     pub threaded: bool,
     /// VERP mail gets a notice for each recipient (`disable_verp_bounces = no`).
@@ -68,6 +70,7 @@ impl NoticeSettings {
             delay_warning_ms: view.time(names::DELAY_WARNING_TIME).as_millis() as u64,
             confirm_delay_cleared: view.flag(names::CONFIRM_DELAY_CLEARED),
             bounce_each_attempt: view.text(names::RINGPOST_BOUNCE_WHEN) == "attempt",
+            from_format: from_format(view),
             threaded: view.flag(names::ENABLE_THREADED_BOUNCES),
             verp_bounces: !view.flag(names::DISABLE_VERP_BOUNCES),
         })
@@ -78,6 +81,10 @@ impl NoticeSettings {
 pub(super) fn classes(view: &View<'_>) -> Result<ErrorClasses, Failure> {
     ErrorClasses::parse(&view.list(names::NOTIFY_CLASSES))
         .map_err(|word| Failure::config(format!("notify_classes: there is no class \"{word}\"")))
+}
+
+fn from_format(view: &View<'_>) -> FromFormat {
+    FromFormat::named(&view.text(names::HEADER_FROM_FORMAT)).unwrap_or_default()
 }
 
 /// The texts of notices: those of `file`, or of `bounce_template_file` if none is named; of an empty name, the built-in
@@ -92,7 +99,7 @@ pub fn templates(view: &View<'_>, file: Option<&str>, expanded: bool) -> Result<
     };
     let path = file.map_or_else(|| view.text(names::BOUNCE_TEMPLATE_FILE), str::to_owned);
     if path.is_empty() {
-        return Templates::built_in(&expand)
+        return Templates::built_in(from_format(view), &expand)
             .map_err(|error| Failure::config(format!("built-in texts: {error}")));
     }
     let wrong =
@@ -103,7 +110,7 @@ pub fn templates(view: &View<'_>, file: Option<&str>, expanded: bool) -> Result<
         let line = error.as_bytes()[..error.utf8_error().valid_up_to()].split(|&byte| byte == b'\n').count();
         wrong(&format_args!("line {line}: not UTF-8"))
     })?;
-    Templates::parse(&text, &expand).map_err(|error| wrong(&error))
+    Templates::parse(&text, from_format(view), &expand).map_err(|error| wrong(&error))
 }
 
 /// `delay_warning_time_hours` and its like: a time in a unit, rounded up.
@@ -173,5 +180,7 @@ mod tests {
             built_in.delay.text
         );
         assert!(built_in.failure.text[0].ends_with("mail.example.com."), "{:?}", built_in.failure.text);
+        let obsolete = settings("header_from_format = obsolete\n").expect("sound").templates;
+        assert_eq!(obsolete.success.from, "MAILER-DAEMON (Mail Delivery System)");
     }
 }

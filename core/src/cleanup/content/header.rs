@@ -3,6 +3,7 @@
 use super::{Cleaner, Inspection, Line, stuffed};
 use crate::cleanup::address_list::{AddressList, folded};
 use crate::cleanup::checks::{Fate, Inspected, is_header};
+use crate::cleanup::encoding::declares_eight_bit;
 use crate::cleanup::mapping::{Mapper, Use};
 use crate::cleanup::mime::HeaderClass;
 use crate::cleanup::{Edit, LOGGED_MESSAGE_ID_BYTES_MAX, trace};
@@ -104,7 +105,7 @@ impl Cleaner {
 
     /// Adds to the header that is being read, as long as it is not too long.
     fn hold<T>(&mut self, world: &Inspection<'_, T>, text: &[u8], begins: bool) {
-        if self.held.text.len() >= world.content.header_bytes_max {
+        if self.held.text.len() >= world.head.header_bytes_max {
             self.held.changed = true;
             return;
         }
@@ -222,10 +223,13 @@ impl Cleaner {
                 }
             }
         }
+        let Some(colon) = text.iter().position(|byte| *byte == b':') else { return true };
+        if self.wants_encoding(world) {
+            self.eight_bit = declares_eight_bit(&text[..colon], &text[colon + 1..]);
+        }
         if class != HeaderClass::Primary {
             return true;
         }
-        let Some(colon) = text.iter().position(|byte| *byte == b':') else { return true };
         let name = text[..colon].to_ascii_lowercase();
         let header = Header { name: &name, value: &text[colon + 1..], range: 0..0 };
         self.count(&header);

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::cleanup::mapping::{CanonicalMaps, Uses};
 use crate::content::is_wire_form;
+use crate::envelope::BodyKind;
 use crate::lookup::{Found, TableId, at_once};
 use crate::maps::MapTable;
 use crate::rewrite::RewriteSettings;
@@ -60,7 +61,6 @@ fn world(entries: &[(u32, &'static str, &'static str)]) -> World {
             body_checks: maps(BODY),
             body_checks_bytes_max: 100,
             mime: MimeSettings { nesting_max: 10, boundary_bytes_max: 200, ..MimeSettings::default() },
-            header_bytes_max: 1000,
             header_tokens_max: 1000,
             line_bytes_max: 40,
             ..ContentSettings::default()
@@ -79,7 +79,7 @@ fn world(entries: &[(u32, &'static str, &'static str)]) -> World {
 impl World {
     /// Cleans a message that arrives in pieces of these sizes.
     fn clean_in(&self, message: &str, sizes: &[usize]) -> Got {
-        let head = CleanupSettings::new("mx.example");
+        let head = CleanupSettings { header_bytes_max: 1000, ..CleanupSettings::new("mx.example") };
         let resolve = ResolveSettings {
             rewrite: RewriteSettings {
                 append_at_myorigin: true,
@@ -95,6 +95,7 @@ impl World {
             client_address: IpAddr::from([192, 0, 2, 1]),
             protocol: "SMTP",
             smtputf8: false,
+            body: BodyKind::SevenBit,
             queue_id: "QID",
             date: "DATE",
             sender: "s@x",
@@ -358,4 +359,26 @@ proptest! {
             prop_assert_eq!(whole.message, parts.message);
         }
     }
+}
+
+#[test]
+fn parts_and_attached_messages_may_say_that_they_are_eight_bit() {
+    let eight_bit = |message: &str| {
+        let whole = world(&[]).clean_in(message, &[]).cleaned.eight_bit;
+        for size in [1, 7, 30] {
+            let cut: Vec<usize> = std::iter::repeat_n(size, message.len() / size).collect();
+            assert_eq!(world(&[]).clean_in(message, &cut).cleaned.eight_bit, whole, "{size}: {message}");
+        }
+        whole
+    };
+    let parts = "Content-Type: multipart/mixed; boundary=x\r\n\r\n-- \r\nlong text, longer than one part of a line\r\n";
+    let says = "Content-Transfer-Encoding: 8bit\r\n\r\n";
+    assert!(eight_bit(says));
+    assert!(eight_bit(&format!("{parts}--x\r\n\r\ntext\r\n--x\r\n{says}text\r\n--x--\r\n")));
+    assert!(eight_bit(&format!("{parts}.--x\r\n{says}")), "the line is dot-stuffed");
+    assert!(eight_bit(&format!("Content-Type: message/rfc822\r\n\r\n{says}")));
+    assert!(!eight_bit(&format!("{parts}{says}")), "text of no part");
+    assert!(!eight_bit(&format!("{parts}--x\r\n\r\n{says}")), "text of a part");
+    assert!(!eight_bit(&format!("Subject: x\r\n\r\n{says}")));
+    assert!(!eight_bit(&format!("{parts}--x--\r\n{says}")), "behind the last part");
 }

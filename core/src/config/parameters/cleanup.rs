@@ -45,8 +45,8 @@ parameters! {
         "Who gets copies of delay notices.";
     DELAY_WARNING_TIME "delay_warning_time" Time(Hours) = "0h", Honoured("defer"),
         "The age at which a sender is told that a message is late.";
-    DETECT_8BIT_ENCODING_HEADER "detect_8bit_encoding_header" Bool = "yes", WithoutEffect("content is not converted"),
-        "Whether Content-Transfer-Encoding is looked for.";
+    DETECT_8BIT_ENCODING_HEADER "detect_8bit_encoding_header" Bool = "yes", Honoured("cleanup"),
+        "Whether a message whose Content-Transfer-Encoding says so counts as 8BITMIME.";
     DISABLE_MIME_INPUT_PROCESSING "disable_mime_input_processing" Bool = "no", Honoured("cleanup"),
         "Whether MIME is left alone on reception.";
     DISABLE_VERP_BOUNCES "disable_verp_bounces" Bool = "no", Honoured("bounce"),
@@ -67,8 +67,8 @@ parameters! {
         "The most tokens of an address header that are looked at.";
     HEADER_CHECKS "header_checks" Maps = "", Honoured("cleanup"),
         "Tables of patterns for headers.";
-    HEADER_FROM_FORMAT "header_from_format" Word("standard" "obsolete") = "standard", WithoutEffect("added From headers have no name"),
-        "The form of an added From header.";
+    HEADER_FROM_FORMAT "header_from_format" Word("standard" "obsolete") = "standard", Honoured("bounce, defer, trace; transcripts of sessions"),
+        "The form of the From headers that this system writes.";
     HEADER_SIZE_LIMIT "header_size_limit" Int(1024, 16777216) = "102400", Honoured("cleanup"),
         "The longest header; what is beyond is discarded.";
     HOPCOUNT_LIMIT "hopcount_limit" Int(1, 10000) = "50", Honoured("cleanup"),
@@ -77,8 +77,8 @@ parameters! {
         "The pause when mail comes in faster than it is taken on.";
     INTERNAL_MAIL_FILTER_CLASSES "internal_mail_filter_classes" List = "", WithoutEffect("content is not checked yet"),
         "System mail that is checked like other mail.";
-    LOCAL_HEADER_REWRITE_CLIENTS "local_header_rewrite_clients" List = "permit_inet_interfaces", Honoured("cleanup"),
-        "Clients whose messages get missing headers: permit_inet_interfaces, permit_mynetworks.";
+    LOCAL_HEADER_REWRITE_CLIENTS "local_header_rewrite_clients" Clients = "permit_inet_interfaces", Honoured("cleanup"),
+        "Clients whose messages get missing headers, and complete addresses in headers.";
     MASQUERADE_CLASSES "masquerade_classes" List = "envelope_sender, header_sender, header_recipient", Honoured("cleanup"),
         "Which addresses are masqueraded.";
     MASQUERADE_DOMAINS "masquerade_domains" List = "", Honoured("cleanup"),
