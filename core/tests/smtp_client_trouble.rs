@@ -262,7 +262,7 @@ fn converse(settings: &ClientSettings, replies: &[u8], cuts: &[usize], recipient
         match event {
             Event::SendContent => session.content_sent(),
             Event::Finished | Event::Broken | Event::Closed => over = true,
-            Event::NeedInput | Event::Ready => {}
+            Event::NeedInput | Event::Ready | Event::StartTls => {}
         }
     }
     if !over {

@@ -51,6 +51,11 @@ impl WallTime {
         self.0
     }
 
+    /// As the standard library has it.
+    pub fn to_system_time(self) -> std::time::SystemTime {
+        std::time::UNIX_EPOCH + Duration::from_micros(self.0)
+    }
+
     /// Whole seconds since the Unix epoch.
     pub const fn as_secs(self) -> u64 {
         self.0 / 1_000_000

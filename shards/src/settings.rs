@@ -7,6 +7,7 @@ mod notices;
 mod outgoing;
 mod queue;
 mod resolve;
+mod tls;
 
 use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
@@ -40,6 +41,7 @@ pub use self::cleanup::{LocalClients, ReceiveOverrides};
 pub use self::notices::{NoticeSettings, templates};
 pub use self::queue::QueueSettings;
 pub use self::resolve::{Agent, Agents, resolve as resolve_settings};
+pub use self::tls::SmtpTls;
 
 /// Entries of a shard's submission queue: more operations than this in one turn are submitted in two goes.
 const RING_ENTRIES: u32 = 1024;
@@ -112,6 +114,8 @@ pub struct SmtpSettings {
     pub line_length_max: usize,
     /// What becomes of mail as it leaves.
     pub outgoing: OutgoingSettings,
+    /// TLS.
+    pub tls: SmtpTls,
     /// `smtp_mx_address_limit`; 0 for none.
     pub mx_address_limit: usize,
     /// `smtp_mx_session_limit`, at least 1.
@@ -500,6 +504,7 @@ fn smtp(config: &Config) -> Result<SmtpSettings, Failure> {
         timeouts: StageTimeouts {
             connect: seconds(names::SMTP_CONNECT_TIMEOUT),
             helo: seconds(names::SMTP_HELO_TIMEOUT),
+            starttls: seconds(names::SMTP_STARTTLS_TIMEOUT),
             mail: seconds(names::SMTP_MAIL_TIMEOUT),
             rcpt: seconds(names::SMTP_RCPT_TIMEOUT),
             data_init: seconds(names::SMTP_DATA_INIT_TIMEOUT),
@@ -528,6 +533,7 @@ fn smtp(config: &Config) -> Result<SmtpSettings, Failure> {
             .ok_or_else(|| Failure::config(format!("smtp_tcp_port: \"{port}\" is no port")))?,
         line_length_max: view.count(names::SMTP_LINE_LENGTH_LIMIT),
         outgoing: outgoing::outgoing(&view),
+        tls: SmtpTls::read(&view)?,
         mx_address_limit: view.count(names::SMTP_MX_ADDRESS_LIMIT),
         mx_session_limit: view.count(names::SMTP_MX_SESSION_LIMIT).max(1),
         randomize_addresses: view.flag(names::SMTP_RANDOMIZE_ADDRESSES),

@@ -293,7 +293,7 @@ impl Shard {
         if self.index == 0 {
             self.handle.spawn(tables::tell(self.clone()));
         }
-        smtp::start_statistics(self);
+        smtp::begin(self);
         for (service, listener) in listeners.into_iter().enumerate() {
             self.handle.spawn(listener::run(self.clone(), service as u16, listener));
         }

@@ -15,6 +15,7 @@
 //! Standards: RFC 5321 section 5 (finding servers), section 4.5.3.2 (time limits); RFC 2920.
 
 mod attempt;
+mod channel;
 mod connection;
 mod endpoint;
 mod hand_over;
@@ -23,6 +24,7 @@ mod idle_board;
 mod outgoing;
 mod route;
 mod statistics;
+mod tls;
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -50,7 +52,7 @@ use self::statistics::Statistics;
 pub use self::connection::CarriedConnection;
 pub use self::hand_over::{Wanted, connection_answered, connection_wanted};
 pub use self::idle_board::IdleBoard;
-pub use self::statistics::{log_last_statistics, start_statistics};
+pub use self::statistics::log_last_statistics;
 
 /// The SMTP client of one shard.
 pub struct SmtpTransport {
@@ -72,6 +74,16 @@ impl SmtpTransport {
             dead_servers: RefCell::default(),
         }
     }
+}
+
+/// What the client does from a shard's start on.
+pub fn begin(shard: &Rc<Shard>) {
+    if shard.index == 0 {
+        for warning in &shard.settings.smtp.tls.warnings {
+            shard.log.warning("smtp", 0, format_args!("{warning}"));
+        }
+    }
+    statistics::start_statistics(shard);
 }
 
 /// Starts a delivery on an idle connection of its site, or on a new one.
@@ -127,6 +139,7 @@ fn may_be_reused(shard: &Shard, open: &Connection, always_kept: bool) -> bool {
     (always_kept || limits.keep_connections)
         && age < limits.reuse_time
         && (limits.reuse_count == 0 || open.session.mails_begun() < limits.reuse_count)
+        && (open.endpoint.tls().reuse || !open.is_secure())
 }
 
 /// The next delivery of the site, with the connection. None, and the connection is closed or gone to another site or
@@ -177,7 +190,7 @@ fn quit(shard: &Rc<Shard>, connection: Option<Connection>) {
         let limit = Duration::from_secs(u64::from(shard.transport.client.timeouts.quit));
         shard.handle.spawn(async move {
             // A server that is gone already has closed the connection for us.
-            let _ = handle.timeout(limit, open.stream.send(out)).await;
+            let _ = handle.timeout(limit, open.stream.send_last(out)).await;
         });
     }
 }

@@ -16,7 +16,11 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("ringpost-reactor", &[]),
     ("ringpost-spool", &["ringpost-reactor"]),
     ("ringpost-tables", &["ringpost-core", "ringpost-reactor"]),
-    ("ringpost-shards", &["ringpost-core", "ringpost-reactor", "ringpost-spool", "ringpost-tables"]),
+    ("ringpost-tls", &["ringpost-reactor"]),
+    (
+        "ringpost-shards",
+        &["ringpost-core", "ringpost-reactor", "ringpost-spool", "ringpost-tables", "ringpost-tls"],
+    ),
     ("ringpost-loadgen", &[]),
     ("ringpost", &["ringpost-core", "ringpost-shards", "ringpost-tables"]),
 ];
@@ -64,6 +68,7 @@ fn the_map_names_only_paths_that_exist() {
         "reactor",
         "spool",
         "tables",
+        "tls",
         "shards",
         "loadgen",
         "bench",

@@ -14,6 +14,10 @@
 //!
 //! ```text
 //! Greeting ─220─► Hello (EHLO, then HELO) ─250─► Idle ◄──────────────────────────┐
+//!                   ▲         │ STARTTLS offered and wanted                     │
+//!                   │         ▼                  │                              │
+//!                   │      StartTls ─220─► Handshake (StartTls: the caller's)     │
+//!                   └────────secured─────────────┘                               │
 //!                                                 │ begin                        │ Finished
 //!                                                 ▼                              │
 //!                                    Commands: [RSET] MAIL RCPT… DATA ──none accepted──► (empty dot if 354)
@@ -31,6 +35,7 @@ mod reply;
 mod result;
 mod session;
 mod settings;
+mod tls_policy;
 mod trouble;
 
 pub use dead_servers::{DEAD_SERVER_MS, DEAD_SERVERS_MAX, DeadServers};
@@ -39,6 +44,7 @@ pub use line_breaker::LineBreaker;
 pub use result::{Failure, RecipientResult, ResultKind};
 pub use session::{CarriedSession, Event, Session};
 pub use settings::{ClientSettings, MailRecipient, MailRequest, PeerName, Protocol, StageTimeouts};
+pub use tls_policy::{BadPolicy, NamePattern, TlsLevel, TlsPolicy, TlsSettings, TlsVersions};
 
 /// Longest reply line, in bytes without its end. RFC 5321 section 4.5.3.1.5 says 512; servers exceed it,
 /// so Postfix's `line_length_limit` is used. A longer one is a protocol error.

@@ -4,7 +4,7 @@ use super::commands::CommandKind;
 use super::reply::Reply;
 use super::result::NewVerdict;
 use super::session::{Event, Hello, Session, State};
-use super::{Protocol, ResultKind};
+use super::{EhloKeywords, Protocol, ResultKind, TlsLevel};
 use crate::dsn::Status;
 
 /// How results call what the reply after the dot answers.
@@ -27,11 +27,14 @@ impl Session {
         match self.state {
             State::Greeting => self.greeting(reply, out),
             State::Hello(hello) => self.hello(hello, reply, out),
+            State::StartTls => self.starttls_reply(reply),
             State::Commands => self.command_reply(reply, out),
             State::Dot => self.dot_reply(reply),
             State::EmptyDot if reply.code == 421 || reply.class() == 3 => self.refused_whole(reply, DOT),
             State::EmptyDot => self.finish(false),
             State::Idle => self.refused_to_talk(reply, true),
+            // Nothing was asked: a reply here came before the handshake, and may be anybody's.
+            State::Handshake => self.protocol_error(self.stage()),
             State::Content | State::Quit | State::Over => unreachable!("handled above or closed"),
         }
     }
@@ -41,6 +44,10 @@ impl Session {
             return self.refused_to_talk(reply, self.settings.skip_5xx_greeting);
         }
         self.look_for_myself(reply, "greeted me");
+        self.say_first_hello(out)
+    }
+
+    pub(super) fn say_first_hello(&mut self, out: &mut Vec<u8>) -> Event {
         let hello = match self.settings.protocol {
             Protocol::Smtp => Hello::Ehlo,
             Protocol::Lmtp => Hello::Lhlo,
@@ -63,13 +70,45 @@ impl Session {
                     self.offers.add_line(line, self.settings.discard_ehlo_keywords);
                 }
             }
-            self.state = State::Idle;
-            return Event::Ready;
+            return self.greeted(out);
         }
         if hello == Hello::Ehlo && reply.code != 421 {
             return self.say_hello(Hello::Helo, out);
         }
         self.refused_to_talk(reply, false)
+    }
+
+    /// Greetings are exchanged: encryption comes first, if it is wanted and not there.
+    fn greeted(&mut self, out: &mut Vec<u8>) -> Event {
+        if self.tls != TlsLevel::None && !self.is_secure {
+            if self.offers.has(EhloKeywords::STARTTLS) {
+                self.say(b"STARTTLS\r\n", out);
+                self.outstanding += 1;
+                self.state = State::StartTls;
+                return Event::NeedInput;
+            }
+            if self.tls.is_required() {
+                let text = ["TLS is required, but was not offered by host ", &self.peer_text.clone()];
+                return self.break_off(&NewVerdict {
+                    trouble: true,
+                    ..NewVerdict::failed(Status::persistent(7, 4), &text)
+                });
+            }
+        }
+        self.state = State::Idle;
+        Event::Ready
+    }
+
+    fn starttls_reply(&mut self, reply: &Reply<'_>) -> Event {
+        if reply.class() == 2 {
+            self.state = State::Handshake;
+            return Event::StartTls;
+        }
+        if self.tls.is_required() || reply.code == 421 {
+            return self.starttls_refused(reply);
+        }
+        self.state = State::Idle;
+        Event::Ready
     }
 
     /// Notes when the server's first word is our own name: mail may be going in a circle.

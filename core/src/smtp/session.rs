@@ -8,7 +8,7 @@ use super::reply::{Reply, ReplyReader};
 use super::result::{NewVerdict, Results};
 use super::{
     ClientSettings, EhloKeywords, FLIGHT_BYTES_MAX, Failure, MailRecipient, MailRequest, PeerName, Protocol,
-    RecipientResult, ServerOffers,
+    RecipientResult, ServerOffers, TlsLevel,
 };
 use crate::dsn::Status;
 use crate::transcript::{ErrorClass, ErrorClasses, Excerpt, Side, Transcript};
@@ -30,12 +30,19 @@ pub enum Event {
     Broken,
     /// QUIT was answered: close. If a mail was running before, every recipient has its result.
     Closed,
+    /// The server is ready for a TLS handshake: make one, and call [`Session::secured`], or
+    /// close the connection.
+    StartTls,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
     Greeting,
     Hello(Hello),
+    /// STARTTLS is on its way.
+    StartTls,
+    /// The caller shakes hands.
+    Handshake,
     Idle,
     Commands,
     /// 354 has come; the caller is sending the content.
@@ -71,6 +78,7 @@ pub struct CarriedSession {
     peer: PeerName,
     offers: ServerOffers,
     mails_begun: u32,
+    tls: TlsLevel,
 }
 
 /// A client's side of one connection, over any number of mails.
@@ -82,6 +90,9 @@ pub struct Session {
     pub(super) peer_text: String,
     pub(super) state: State,
     pub(super) offers: ServerOffers,
+    /// How much encryption is wanted.
+    pub(super) tls: TlsLevel,
+    pub(super) is_secure: bool,
     pub(super) reader: ReplyReader,
     pub(super) commands: Commands,
     /// Commands of this mail that were written, and those that were answered.
@@ -118,6 +129,8 @@ impl Session {
             peer,
             state: State::Greeting,
             offers: ServerOffers::default(),
+            tls: TlsLevel::None,
+            is_secure: false,
             reader: ReplyReader::default(),
             commands: Commands::default(),
             sent: 0,
@@ -136,20 +149,42 @@ impl Session {
         }
     }
 
+    /// Wants this much encryption; to be said before anything is heard. STARTTLS is sent where the server offers it. At
+    /// level `none`, or where TLS has begun before SMTP, it never is.
+    pub fn want_tls(&mut self, level: TlsLevel) {
+        self.tls = level;
+    }
+
+    /// TLS has begun before SMTP does (`smtp_tls_wrappermode`).
+    pub fn begins_secure(&mut self) {
+        self.is_secure = true;
+    }
+
+    /// The handshake is done: what the server has said before does not count any more (RFC 3207 section 4.2).
+    ///
+    /// # Panics
+    /// When no handshake was asked for.
+    pub fn secured(&mut self, out: &mut Vec<u8>) -> Event {
+        assert!(self.state == State::Handshake, "a handshake follows STARTTLS");
+        self.is_secure = true;
+        self.offers = ServerOffers::default();
+        self.say_first_hello(out)
+    }
+
     /// What another session needs to go on with this connection; `None` if this one is not idle, or a reply that
     /// nobody asked for has begun: such a connection is of no use to anybody.
     pub fn carry(self) -> Option<CarriedSession> {
-        let Session { peer, offers, mails_begun, .. } = self;
+        let Session { peer, offers, mails_begun, tls, .. } = self;
         let is_between_mails = self.state == State::Idle && self.outstanding == 0 && !self.reader.is_inside();
-        is_between_mails.then_some(CarriedSession { peer, offers, mails_begun })
+        is_between_mails.then_some(CarriedSession { peer, offers, mails_begun, tls })
     }
 
     /// Goes on where a carried session has stopped: idle, with the same server and the same count of mails. It counts
     /// as [rested](Self::has_rested).
     pub fn resume(settings: Rc<ClientSettings>, carried: CarriedSession) -> Session {
-        let CarriedSession { peer, offers, mails_begun } = carried;
+        let CarriedSession { peer, offers, mails_begun, tls } = carried;
         let fresh = Session::new(settings, peer);
-        Session { state: State::Idle, outstanding: 0, offers, reset_first: true, mails_begun, ..fresh }
+        Session { state: State::Idle, outstanding: 0, offers, reset_first: true, mails_begun, tls, ..fresh }
     }
 
     /// The connection has waited for this mail, and the server may be gone or want no more: RSET goes before the next
@@ -236,6 +271,7 @@ impl Session {
         let timeouts = &self.settings.timeouts;
         match self.state {
             State::Greeting | State::Hello(_) => timeouts.helo,
+            State::StartTls | State::Handshake => timeouts.starttls,
             State::Commands => match self.commands.kind(self.answered) {
                 Some(CommandKind::Reset) => timeouts.rset,
                 Some(CommandKind::Mail) => timeouts.mail,

@@ -21,6 +21,8 @@ pub struct StageTimeouts {
     pub connect: u32,
     /// `smtp_helo_timeout`: greeting and EHLO.
     pub helo: u32,
+    /// `smtp_starttls_timeout`: reply to STARTTLS, and the handshake.
+    pub starttls: u32,
     /// `smtp_mail_timeout`.
     pub mail: u32,
     /// `smtp_rcpt_timeout`.
@@ -42,6 +44,7 @@ impl Default for StageTimeouts {
         StageTimeouts {
             connect: 30,
             helo: 300,
+            starttls: 300,
             mail: 300,
             rcpt: 300,
             data_init: 120,

@@ -85,6 +85,21 @@ impl Session {
         })
     }
 
+    /// The server offers STARTTLS and does not want it. Another server, or the same one later, may.
+    pub(super) fn starttls_refused(&mut self, reply: &Reply<'_>) -> Event {
+        self.look_at_code(reply);
+        let status = match reply.status() {
+            Some(status) if status.class() != Class::Success => status.with_class(Class::Persistent),
+            _ => Status::persistent(7, 4),
+        };
+        let peer = self.peer_text.clone();
+        self.break_off(&NewVerdict {
+            reply: Some(reply.text),
+            trouble: true,
+            ..NewVerdict::failed(status, &["TLS is required, but host ", &peer, " refused to start TLS: "])
+        })
+    }
+
     pub(super) fn protocol_error(&mut self, stage: impl Into<String>) -> Event {
         self.transcript.blame(ErrorClass::Protocol);
         let (peer, stage) = (self.peer_text.clone(), stage.into());
@@ -111,6 +126,8 @@ impl Session {
         match self.state {
             State::Greeting => String::from("receiving the initial server greeting"),
             State::Hello(hello) => format!("performing the {} handshake", hello.name()),
+            State::StartTls => String::from("sending STARTTLS"),
+            State::Handshake => String::from("performing the TLS handshake"),
             State::Commands => String::from(match self.commands.kind(self.answered) {
                 Some(CommandKind::Reset) => "sending RSET",
                 Some(CommandKind::Mail) => "sending MAIL FROM",

@@ -7,7 +7,9 @@ use ringpost_core::dsn::{Action, Class, SessionKind, Status};
 use ringpost_core::envelope::{EnvelopeFields, Reason};
 use ringpost_core::logline::{self, Delays, Peer, Relay};
 use ringpost_core::qmgr::{Delivery, SiteHandle};
-use ringpost_core::smtp::{EhloKeywords, Failure, MailRequest, PeerName, RecipientResult, ResultKind};
+use ringpost_core::smtp::{
+    BadPolicy, EhloKeywords, Failure, MailRequest, PeerName, RecipientResult, ResultKind, TlsPolicy,
+};
 use ringpost_core::verp::{VerpDelimiters, verp_sender};
 
 use crate::message::ActiveMessage;
@@ -17,6 +19,7 @@ use crate::smtp::connection::{Connection, MailEnd, OpenError, mail_recipients};
 use crate::smtp::endpoint::ServerEndpoint;
 use crate::smtp::hand_over;
 use crate::smtp::route::{self, NoServers, Server};
+use crate::smtp::tls;
 use crate::{trace, transcript};
 
 /// Delivers over the kept connection, else over others to the site's servers in order. Leaves in `connection`
@@ -142,6 +145,14 @@ impl<'a> Attempt<'a> {
         let living = dead_servers.borrow_mut().put_last(&mut servers, |server| server.address, now_ms());
         let transport = self.shard.qmgr.site_names(self.site).map(|names| names.transport);
         let transport = transport.expect("a site in delivery is not forgotten");
+        let policy = match self.tls_policy(&nexthop).await {
+            Ok(policy) => policy,
+            Err(failure) => {
+                self.fail_all(&failure, None);
+                servers.clear();
+                TlsPolicy::none()
+            }
+        };
         let mut sessions = 0;
         for (place, server) in servers.iter().enumerate() {
             // A dead server is only tried when no living one was to be had.
@@ -149,12 +160,19 @@ impl<'a> Attempt<'a> {
             if self.open.is_empty() || is_vain || sessions >= self.shard.settings.smtp.mx_session_limit {
                 break;
             }
-            let endpoint = Arc::new(ServerEndpoint::of(&self.shard.settings, &transport, server));
+            let endpoint = Arc::new(ServerEndpoint::of(&self.shard.settings, &transport, server, &policy));
             if reuse == Reuse::Yes && self.over_kept(&endpoint, server, connection).await {
                 sessions += 1;
                 continue;
             }
-            let opened = Connection::open(self.shard, server, endpoint, |failed| self.report(failed)).await;
+            let mut opened = self.open(server, endpoint).await;
+            if let Err(OpenError::Handshake(_)) = opened
+                && self.may_leave_unencrypted()
+            {
+                let plain = TlsPolicy::none();
+                let endpoint = ServerEndpoint::of(&self.shard.settings, &transport, server, &plain);
+                opened = self.open(server, Arc::new(endpoint)).await;
+            }
             match opened {
                 Err(OpenError::Shortage(error)) => {
                     let (address, port) = (server.address.ip(), server.address.port());
@@ -162,7 +180,7 @@ impl<'a> Attempt<'a> {
                     self.fail_for_want_of_sockets(what);
                     break;
                 }
-                Err(OpenError::Server(failure)) => {
+                Err(OpenError::Server(failure) | OpenError::Handshake(failure)) => {
                     if failure.reply.is_none() && servers.len() > 1 {
                         dead_servers.borrow_mut().failed(server.address, now_ms());
                     }
@@ -187,6 +205,35 @@ impl<'a> Attempt<'a> {
         }
         self.give_up_open();
         self.end
+    }
+
+    async fn open(&self, server: &Server, endpoint: Arc<ServerEndpoint>) -> Result<Connection, OpenError> {
+        Connection::open(self.shard, server, endpoint, |failed| self.report(failed)).await
+    }
+
+    /// How connections of this destination are encrypted.
+    async fn tls_policy(&self, nexthop: &str) -> Result<TlsPolicy, Failure> {
+        let settings = &self.shard.settings.smtp.tls.policy;
+        if settings.is_off() {
+            return Ok(TlsPolicy::none());
+        }
+        settings.policy_for(&self.shard.tables, nexthop).await.map_err(|bad| {
+            let number = self.shard.index as u32;
+            match bad {
+                BadPolicy::Entry(text) => self.shard.log.warning("smtp", number, format_args!("{text}")),
+                BadPolicy::Table(trouble) => {
+                    let text = format_args!("smtp_tls_policy_maps: {trouble}");
+                    self.shard.log.warning("smtp", number, text);
+                }
+            }
+            tls::failure("client TLS configuration problem")
+        })
+    }
+
+    /// Where encryption is optional, mail that has waited `minimal_backoff_time` for it leaves without.
+    fn may_leave_unencrypted(&self) -> bool {
+        let waited_us = self.message.active_at_us.get().saturating_sub(self.message.envelope.arrival_us());
+        waited_us / 1_000 >= self.shard.settings.qmgr.minimal_backoff_ms
     }
 
     /// Uses a connection to this server that another site keeps. False: there is none, or it has turned out to be dead.

@@ -8,9 +8,9 @@ use bytes::Bytes;
 use ringpost_core::dsn::Status;
 use ringpost_core::smtp::{
     CarriedSession, EhloKeywords, Event, Failure, LineBreaker, MailRecipient, MailRequest, PeerName,
-    ResultKind, Session,
+    ResultKind, Session, TlsLevel,
 };
-use ringpost_reactor::{ConnectOptions, Endpoint, Moment, PassedStream, Stream, is_shortage};
+use ringpost_reactor::{ConnectOptions, Endpoint, Moment, is_shortage};
 use ringpost_spool::LoadError;
 use smallvec::SmallVec;
 
@@ -18,9 +18,11 @@ use crate::message::Content;
 use crate::race::{First, race};
 use crate::recipients::Chosen;
 use crate::shard::Shard;
+use crate::smtp::channel::{Channel, PassedChannel};
 use crate::smtp::endpoint::ServerEndpoint;
 use crate::smtp::outgoing::{Conversion, GenericAddresses, Leaving};
 use crate::smtp::route::Server;
+use crate::smtp::tls::{self, NotSecure};
 
 /// The end of a mail's content.
 const FINAL_DOT: Bytes = Bytes::from_static(b".\r\n");
@@ -29,8 +31,8 @@ const LINE_BREAK: Bytes = Bytes::from_static(b"\r\n ");
 
 /// A connection whose handshake is done.
 pub struct Connection {
-    /// The socket.
-    pub stream: Stream,
+    /// The socket, encrypted or not.
+    pub stream: Channel,
     /// The dialogue.
     pub session: Session,
     /// The number in the log.
@@ -50,7 +52,7 @@ pub struct Connection {
 /// A connection between two mails, on its way to another shard, with all that its next mail needs. Dropping it closes
 /// the connection.
 pub struct CarriedConnection {
-    stream: PassedStream,
+    stream: PassedChannel,
     session: CarriedSession,
     number: u32,
     opened_at: Moment,
@@ -61,6 +63,8 @@ pub struct CarriedConnection {
 pub enum OpenError {
     /// It lies in the server, or on the way to it.
     Server(Failure),
+    /// Encryption was wanted, and the two did not agree on it: the server may be tried without, where it is optional.
+    Handshake(Failure),
     /// This host has no descriptors or no memory for one: no server would be reached.
     Shortage(std::io::Error),
 }
@@ -104,7 +108,7 @@ impl Connection {
             })?;
         shard.counters.connections_out.one();
         let mut connection = Connection {
-            stream,
+            stream: Channel::Plain(stream),
             session: Session::new(client, peer),
             number: shard.next_session_number(),
             opened_at: shard.handle.now(),
@@ -113,7 +117,18 @@ impl Connection {
             endpoint,
             out: Vec::new(),
         };
-        let event = connection.drive(shard, Event::NeedInput).await;
+        let level = connection.endpoint.tls().level;
+        connection.session.want_tls(level);
+        if level != TlsLevel::None && shard.settings.smtp.tls.wrapper {
+            connection = Box::pin(connection.encrypt(shard)).await?;
+            connection.session.begins_secure();
+        }
+        let mut event = connection.drive(shard, Event::NeedInput).await;
+        if event == Event::StartTls {
+            connection = Box::pin(connection.encrypt(shard)).await?;
+            event = connection.session.secured(&mut connection.out);
+            event = connection.drive(shard, event).await;
+        }
         if let Some(warning) = connection.session.take_warning() {
             shard.log.warning("smtp", connection.number, format_args!("{warning}"));
         }
@@ -129,19 +144,45 @@ impl Connection {
         ))
     }
 
+    /// Shakes hands, within `smtp_starttls_timeout`.
+    async fn encrypt(self, shard: &Shard) -> Result<Connection, OpenError> {
+        let policy = self.endpoint.tls();
+        let limit = Duration::from_secs(u64::from(shard.transport.client.timeouts.starttls));
+        let Channel::Plain(stream) = self.stream else { return Ok(self) };
+        let secured = tls::secure(shard, self.number, stream, self.session.peer(), policy);
+        let secured = match shard.handle.timeout(limit, secured).await {
+            Ok(secured) => secured,
+            Err(_elapsed) => Err(NotSecure::timed_out()),
+        };
+        match secured {
+            Ok(stream) => Ok(Connection { stream: Channel::Secure(Box::new(stream)), ..self }),
+            Err(NotSecure::Handshake(text)) if !policy.level.is_required() => {
+                Err(OpenError::Handshake(tls::failure(text)))
+            }
+            Err(NotSecure::Handshake(text) | NotSecure::Certificate(text)) => {
+                Err(OpenError::Server(tls::failure(text)))
+            }
+        }
+    }
+
+    /// Whether what is said here is encrypted.
+    pub fn is_secure(&self) -> bool {
+        matches!(self.stream, Channel::Secure(_))
+    }
+
     /// Takes an idle connection off this shard; `None` if it is of no more use, then it is closed.
     pub async fn carry(self) -> Option<Box<CarriedConnection>> {
         let Connection { stream, session, number, opened_at, spoiled, endpoint, .. } = self;
-        stream.rest().await;
+        let stream = stream.pass().await;
         let session = session.carry().filter(|_| !spoiled)?;
-        Some(Box::new(CarriedConnection { stream: stream.pass(), session, number, opened_at, endpoint }))
+        Some(Box::new(CarriedConnection { stream, session, number, opened_at, endpoint }))
     }
 
     /// Takes up a connection of another shard. It counts on where it was.
     pub fn adopt(shard: &Shard, carried: CarriedConnection) -> Connection {
         let CarriedConnection { stream, session, number, opened_at, endpoint } = carried;
         Connection {
-            stream: shard.handle.adopt(stream),
+            stream: Channel::adopt(&shard.handle, stream),
             session: Session::resume(shard.transport.client.clone(), session),
             number,
             // All shards read the same clock.

@@ -5,6 +5,8 @@
 
 use std::net::SocketAddr;
 
+use ringpost_core::smtp::TlsPolicy;
+
 use super::route::Server;
 use crate::settings::Settings;
 
@@ -22,12 +24,20 @@ pub struct ServerEndpoint {
 struct Label {
     /// `smtp_bind_address`, `smtp_bind_address6`.
     bind: Option<SocketAddr>,
+    /// How it is encrypted.
+    tls: TlsPolicy,
+    /// The server's name, where the certificate had to bear it.
+    host: Option<String>,
 }
 
 impl ServerEndpoint {
     /// Where a connection of this transport to this server goes.
-    pub fn of(settings: &Settings, transport: &str, server: &Server) -> ServerEndpoint {
-        let label = Label { bind: settings.smtp.bind_address(server.address) };
+    pub fn of(settings: &Settings, transport: &str, server: &Server, tls: &TlsPolicy) -> ServerEndpoint {
+        let label = Label {
+            bind: settings.smtp.bind_address(server.address),
+            tls: tls.clone(),
+            host: tls.level.checks_certificate().then(|| server.host.clone()),
+        };
         ServerEndpoint { transport: transport.into(), address: server.address, label }
     }
 
@@ -36,13 +46,18 @@ impl ServerEndpoint {
         self.label.bind
     }
 
+    /// How it is encrypted.
+    pub fn tls(&self) -> &TlsPolicy {
+        &self.label.tls
+    }
+
     #[cfg(test)]
     pub fn for_test(transport: &str, address: &str, bind: Option<&str>) -> ServerEndpoint {
         let parse = |text: &str| text.parse().expect("a test writes addresses well");
         ServerEndpoint {
             transport: transport.into(),
             address: parse(address),
-            label: Label { bind: bind.map(parse) },
+            label: Label { bind: bind.map(parse), tls: TlsPolicy::none(), host: None },
         }
     }
 }

@@ -77,81 +77,81 @@ parameters! {
         "LMTP client: whether TLS begins before SMTP does.";
     LMTP_USE_TLS "lmtp_use_tls" Bool = "no", WithoutEffect("the LMTP client is not served yet"),
         "LMTP client: whether TLS is used where the other side can, the older form.";
-    SMTP_ENFORCE_TLS "smtp_enforce_tls" Bool = "no", Refused { reason: "TLS is not served yet", weakens: Weakens::Always },
+    SMTP_ENFORCE_TLS "smtp_enforce_tls" Bool = "no", Honoured("smtp"),
         "SMTP client: whether TLS is required, the older form.";
-    SMTP_STARTTLS_TIMEOUT "smtp_starttls_timeout" Time(Seconds) = "300s", WithoutEffect("TLS is not served yet"),
+    SMTP_STARTTLS_TIMEOUT "smtp_starttls_timeout" Time(Seconds) = "300s", Honoured("smtp"),
         "SMTP client: the longest wait in a TLS handshake.";
-    SMTP_TLS_CAFILE "smtp_tls_CAfile" Text = "", WithoutEffect("TLS is not served yet"),
+    SMTP_TLS_CAFILE "smtp_tls_CAfile" Text = "", Honoured("smtp"),
         "SMTP client: a file of trusted certification authorities.";
-    SMTP_TLS_CAPATH "smtp_tls_CApath" Text = "", WithoutEffect("TLS is not served yet"),
+    SMTP_TLS_CAPATH "smtp_tls_CApath" Text = "", Honoured("smtp"),
         "SMTP client: a directory of trusted certification authorities.";
-    SMTP_TLS_BLOCK_EARLY_MAIL_REPLY "smtp_tls_block_early_mail_reply" Bool = "no", WithoutEffect("TLS is not served yet"),
+    SMTP_TLS_BLOCK_EARLY_MAIL_REPLY "smtp_tls_block_early_mail_reply" Bool = "no", WithoutEffect("replies before their time always end a session"),
         "SMTP client: whether an answer that came before its time under TLS is refused.";
-    SMTP_TLS_CERT_FILE "smtp_tls_cert_file" Text = "", Refused { reason: "TLS is not served yet", weakens: Weakens::Never },
+    SMTP_TLS_CERT_FILE "smtp_tls_cert_file" Text = "", Honoured("smtp"),
         "SMTP client: the RSA certificate of this system, in PEM form.";
-    SMTP_TLS_CHAIN_FILES "smtp_tls_chain_files" List = "", Refused { reason: "TLS is not served yet", weakens: Weakens::Never },
+    SMTP_TLS_CHAIN_FILES "smtp_tls_chain_files" List = "", Honoured("smtp"),
         "SMTP client: files of keys and certificate chains.";
-    SMTP_TLS_CIPHERS "smtp_tls_ciphers" Text = "medium", WithoutEffect("TLS is not served yet"),
+    SMTP_TLS_CIPHERS "smtp_tls_ciphers" Text = "medium", WithoutEffect("all ciphers that are served are of the highest grade"),
         "SMTP client: the least grade of ciphers where TLS is optional.";
-    SMTP_TLS_CONNECTION_REUSE "smtp_tls_connection_reuse" Bool = "no", WithoutEffect("TLS is not served yet"),
+    SMTP_TLS_CONNECTION_REUSE "smtp_tls_connection_reuse" Bool = "no", Honoured("smtp"),
         "SMTP client: whether connections under TLS are used again.";
-    SMTP_TLS_DANE_INSECURE_MX_POLICY "smtp_tls_dane_insecure_mx_policy" Text = "${{$smtp_tls_security_level} == {dane} ? {dane} : {may}}", WithoutEffect("TLS is not served yet"),
+    SMTP_TLS_DANE_INSECURE_MX_POLICY "smtp_tls_dane_insecure_mx_policy" Text = "${{$smtp_tls_security_level} == {dane} ? {dane} : {may}}", WithoutEffect("DANE is not served yet"),
         "SMTP client: what DANE means where mail exchangers were found without DNSSEC.";
-    SMTP_TLS_DCERT_FILE "smtp_tls_dcert_file" Text = "", WithoutEffect("TLS is not served yet"),
+    SMTP_TLS_DCERT_FILE "smtp_tls_dcert_file" Text = "", WithoutEffect("DSA is not served"),
         "SMTP client: the DSA certificate of this system.";
-    SMTP_TLS_DKEY_FILE "smtp_tls_dkey_file" Text = "$smtp_tls_dcert_file", WithoutEffect("TLS is not served yet"),
+    SMTP_TLS_DKEY_FILE "smtp_tls_dkey_file" Text = "$smtp_tls_dcert_file", WithoutEffect("DSA is not served"),
         "SMTP client: the key of the DSA certificate.";
-    SMTP_TLS_ECCERT_FILE "smtp_tls_eccert_file" Text = "", Refused { reason: "TLS is not served yet", weakens: Weakens::Never },
+    SMTP_TLS_ECCERT_FILE "smtp_tls_eccert_file" Text = "", Honoured("smtp"),
         "SMTP client: the ECDSA certificate of this system.";
-    SMTP_TLS_ECKEY_FILE "smtp_tls_eckey_file" Text = "$smtp_tls_eccert_file", WithoutEffect("TLS is not served yet"),
+    SMTP_TLS_ECKEY_FILE "smtp_tls_eckey_file" Text = "$smtp_tls_eccert_file", Honoured("smtp"),
         "SMTP client: the key of the ECDSA certificate.";
-    SMTP_TLS_ENFORCE_PEERNAME "smtp_tls_enforce_peername" Bool = "yes", WithoutEffect("TLS is not served yet"),
+    SMTP_TLS_ENFORCE_PEERNAME "smtp_tls_enforce_peername" Bool = "yes", Honoured("smtp"),
         "SMTP client: whether the server's name must match its certificate.";
-    SMTP_TLS_EXCLUDE_CIPHERS "smtp_tls_exclude_ciphers" List = "", WithoutEffect("TLS is not served yet"),
+    SMTP_TLS_EXCLUDE_CIPHERS "smtp_tls_exclude_ciphers" List = "", WithoutEffect("all ciphers that are served are of the highest grade"),
         "SMTP client: ciphers that are never used.";
-    SMTP_TLS_FINGERPRINT_CERT_MATCH "smtp_tls_fingerprint_cert_match" List = "", WithoutEffect("TLS is not served yet"),
+    SMTP_TLS_FINGERPRINT_CERT_MATCH "smtp_tls_fingerprint_cert_match" List = "", Honoured("smtp"),
         "SMTP client: fingerprints of servers' certificates.";
-    SMTP_TLS_FINGERPRINT_DIGEST "smtp_tls_fingerprint_digest" Text = "${{$compatibility_level} <level {3.6} ? {md5} : {sha256}}", WithoutEffect("TLS is not served yet"),
+    SMTP_TLS_FINGERPRINT_DIGEST "smtp_tls_fingerprint_digest" Text = "${{$compatibility_level} <level {3.6} ? {md5} : {sha256}}", Honoured("smtp"),
         "SMTP client: the digest by which certificates are compared.";
-    SMTP_TLS_FORCE_INSECURE_HOST_TLSA_LOOKUP "smtp_tls_force_insecure_host_tlsa_lookup" Bool = "no", WithoutEffect("TLS is not served yet"),
+    SMTP_TLS_FORCE_INSECURE_HOST_TLSA_LOOKUP "smtp_tls_force_insecure_host_tlsa_lookup" Bool = "no", WithoutEffect("DANE is not served yet"),
         "SMTP client: whether TLSA records are looked up for hosts without DNSSEC.";
-    SMTP_TLS_KEY_FILE "smtp_tls_key_file" Text = "$smtp_tls_cert_file", WithoutEffect("TLS is not served yet"),
+    SMTP_TLS_KEY_FILE "smtp_tls_key_file" Text = "$smtp_tls_cert_file", Honoured("smtp"),
         "SMTP client: the key of the RSA certificate.";
-    SMTP_TLS_LOGLEVEL "smtp_tls_loglevel" Int = "0", WithoutEffect("TLS is not served yet"),
+    SMTP_TLS_LOGLEVEL "smtp_tls_loglevel" Int = "0", Honoured("smtp"),
         "SMTP client: how much of TLS is logged.";
-    SMTP_TLS_MANDATORY_CIPHERS "smtp_tls_mandatory_ciphers" Text = "medium", WithoutEffect("TLS is not served yet"),
+    SMTP_TLS_MANDATORY_CIPHERS "smtp_tls_mandatory_ciphers" Text = "medium", WithoutEffect("all ciphers that are served are of the highest grade"),
         "SMTP client: the least grade of ciphers where TLS is required.";
-    SMTP_TLS_MANDATORY_EXCLUDE_CIPHERS "smtp_tls_mandatory_exclude_ciphers" List = "", WithoutEffect("TLS is not served yet"),
+    SMTP_TLS_MANDATORY_EXCLUDE_CIPHERS "smtp_tls_mandatory_exclude_ciphers" List = "", WithoutEffect("all ciphers that are served are of the highest grade"),
         "SMTP client: ciphers that are not used where TLS is required.";
-    SMTP_TLS_MANDATORY_PROTOCOLS "smtp_tls_mandatory_protocols" Text = ">=TLSv1", WithoutEffect("TLS is not served yet"),
+    SMTP_TLS_MANDATORY_PROTOCOLS "smtp_tls_mandatory_protocols" Text = ">=TLSv1", Honoured("smtp"),
         "SMTP client: versions of TLS where it is required.";
-    SMTP_TLS_NOTE_STARTTLS_OFFER "smtp_tls_note_starttls_offer" Bool = "no", WithoutEffect("TLS is not served yet"),
+    SMTP_TLS_NOTE_STARTTLS_OFFER "smtp_tls_note_starttls_offer" Bool = "no", Honoured("smtp"),
         "SMTP client: whether servers that offer TLS are logged.";
-    SMTP_TLS_PER_SITE "smtp_tls_per_site" List = "", Refused { reason: "TLS is not served yet", weakens: Weakens::Always },
+    SMTP_TLS_PER_SITE "smtp_tls_per_site" List = "", Refused { reason: "smtp_tls_policy_maps has taken its place", weakens: Weakens::Always },
         "SMTP client: tables of TLS use by server, the older form.";
-    SMTP_TLS_POLICY_MAPS "smtp_tls_policy_maps" Maps = "", Refused { reason: "TLS is not served yet", weakens: Weakens::Always },
+    SMTP_TLS_POLICY_MAPS "smtp_tls_policy_maps" Maps = "", Honoured("smtp"),
         "SMTP client: tables of TLS policies by next hop.";
-    SMTP_TLS_PROTOCOLS "smtp_tls_protocols" Text = ">=TLSv1", WithoutEffect("TLS is not served yet"),
+    SMTP_TLS_PROTOCOLS "smtp_tls_protocols" Text = ">=TLSv1", Honoured("smtp"),
         "SMTP client: versions of TLS where it is optional.";
-    SMTP_TLS_SCERT_VERIFYDEPTH "smtp_tls_scert_verifydepth" Int = "9", WithoutEffect("TLS is not served yet"),
+    SMTP_TLS_SCERT_VERIFYDEPTH "smtp_tls_scert_verifydepth" Int = "9", WithoutEffect("chains are bounded by the library"),
         "SMTP client: how long the chain of a server's certificate may be.";
-    SMTP_TLS_SECURE_CERT_MATCH "smtp_tls_secure_cert_match" List = "nexthop, dot-nexthop", WithoutEffect("TLS is not served yet"),
+    SMTP_TLS_SECURE_CERT_MATCH "smtp_tls_secure_cert_match" List = "nexthop, dot-nexthop", Honoured("smtp"),
         "SMTP client: which names count at level secure.";
-    SMTP_TLS_SECURITY_LEVEL "smtp_tls_security_level" Text = "", Refused { reason: "TLS is not served yet", weakens: Weakens::Unless(&["may"]) },
+    SMTP_TLS_SECURITY_LEVEL "smtp_tls_security_level" Text = "", Honoured("smtp"),
         "SMTP client: whether TLS is used: none, may, encrypt and stricter.";
-    SMTP_TLS_SERVERNAME "smtp_tls_servername" Text = "", WithoutEffect("TLS is not served yet"),
+    SMTP_TLS_SERVERNAME "smtp_tls_servername" Text = "", Honoured("smtp"),
         "SMTP client: the name sent by SNI.";
-    SMTP_TLS_SESSION_CACHE_DATABASE "smtp_tls_session_cache_database" Text = "", WithoutEffect("TLS is not served yet"),
+    SMTP_TLS_SESSION_CACHE_DATABASE "smtp_tls_session_cache_database" Text = "", WithoutEffect("sessions are remembered in memory"),
         "SMTP client: the table of TLS sessions.";
-    SMTP_TLS_SESSION_CACHE_TIMEOUT "smtp_tls_session_cache_timeout" Time(Seconds) = "3600s", WithoutEffect("TLS is not served yet"),
+    SMTP_TLS_SESSION_CACHE_TIMEOUT "smtp_tls_session_cache_timeout" Time(Seconds) = "3600s", WithoutEffect("servers say how long a session can be resumed"),
         "SMTP client: how long a TLS session can be resumed.";
-    SMTP_TLS_TRUST_ANCHOR_FILE "smtp_tls_trust_anchor_file" List = "", WithoutEffect("TLS is not served yet"),
+    SMTP_TLS_TRUST_ANCHOR_FILE "smtp_tls_trust_anchor_file" List = "", Refused { reason: "public authorities only", weakens: Weakens::Never },
         "SMTP client: files of trust anchors instead of public authorities.";
-    SMTP_TLS_VERIFY_CERT_MATCH "smtp_tls_verify_cert_match" List = "hostname", WithoutEffect("TLS is not served yet"),
+    SMTP_TLS_VERIFY_CERT_MATCH "smtp_tls_verify_cert_match" List = "hostname", Honoured("smtp"),
         "SMTP client: which names count at level verify.";
-    SMTP_TLS_WRAPPERMODE "smtp_tls_wrappermode" Bool = "no", Refused { reason: "TLS is not served yet", weakens: Weakens::Always },
+    SMTP_TLS_WRAPPERMODE "smtp_tls_wrappermode" Bool = "no", Honoured("smtp"),
         "SMTP client: whether TLS begins before SMTP does.";
-    SMTP_USE_TLS "smtp_use_tls" Bool = "no", Refused { reason: "TLS is not served yet", weakens: Weakens::Never },
+    SMTP_USE_TLS "smtp_use_tls" Bool = "no", Honoured("smtp"),
         "SMTP client: whether TLS is used where the other side can, the older form.";
     SMTPD_ENFORCE_TLS "smtpd_enforce_tls" Bool = "no", Refused { reason: "TLS is not served yet", weakens: Weakens::Always },
         "SMTP server: whether TLS is required, the older form.";
