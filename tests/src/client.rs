@@ -37,6 +37,17 @@ impl Reply {
     }
 }
 
+/// Connects from an address of our own; port 0 is any.
+///
+/// # Errors
+/// `AddrInUse` when somebody has the port, and what connecting runs into.
+pub fn connect_from(source: SocketAddrV4, address: SocketAddrV4) -> io::Result<TcpStream> {
+    let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None)?;
+    rustix::net::bind(&socket, &source)?;
+    rustix::net::connect(&socket, &address)?;
+    Ok(TcpStream::from(socket))
+}
+
 /// A connection to the server under test. Methods whose names begin with `try_` give errors back; the others panic.
 #[derive(Debug)]
 pub struct Client {
@@ -51,10 +62,7 @@ impl Client {
 
     /// As [`Client::try_connect`], with this address of our own: each of 127.0.0.0/8 is another client.
     pub fn try_connect_from(source: Ipv4Addr, address: SocketAddrV4) -> io::Result<Client> {
-        let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None)?;
-        rustix::net::bind(&socket, &SocketAddrV4::new(source, 0))?;
-        rustix::net::connect(&socket, &address)?;
-        Client::over(TcpStream::from(socket))
+        Client::over(connect_from(SocketAddrV4::new(source, 0), address)?)
     }
 
     fn over(stream: TcpStream) -> io::Result<Client> {

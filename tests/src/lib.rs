@@ -19,6 +19,7 @@ pub mod commands;
 pub mod compare;
 pub mod disk;
 pub mod dns;
+pub mod door;
 pub mod engine;
 pub mod evidence;
 pub mod ledger;

@@ -4,10 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Seek, SeekFrom};
 use std::process::{Command, Stdio};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ringpost_tests::client::message_content;
+use ringpost_tests::door::Door;
 use ringpost_tests::engine::binary;
 use ringpost_tests::maillog::LogLine;
 use ringpost_tests::notice::Notice;
@@ -16,31 +17,6 @@ use ringpost_tests::{Client, Engine, EngineSetup, Sink, wait};
 
 /// How long the largest message may take in an unoptimised build on a busy machine.
 const LARGE_PATIENCE: Duration = Duration::from_secs(150);
-
-/// A door that a sink's sessions wait at until it is opened.
-#[derive(Default)]
-struct Door {
-    open: Mutex<bool>,
-    opened: Condvar,
-}
-
-impl Door {
-    fn lock(&self) -> MutexGuard<'_, bool> {
-        // A thread that panicked with the lock has failed the test anyway.
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn open(&self) {
-        *self.lock() = true;
-        self.opened.notify_all();
-    }
-
-    fn pass(&self) {
-        let waited = self.opened.wait_timeout_while(self.lock(), wait::PATIENCE, |open| !*open);
-        let (open, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        assert!(*open, "the test never opened the door");
-    }
-}
 
 /// Addresses of about 30 bytes.
 fn short(count: usize) -> Vec<String> {

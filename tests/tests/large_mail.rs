@@ -2,38 +2,14 @@
 //! delays, `defer_transports`, kept connections.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use ringpost_tests::client::message_content;
+use ringpost_tests::door::Door;
 use ringpost_tests::maillog::LogLine;
 use ringpost_tests::sink::{Answer, Stage};
 use ringpost_tests::{EngineSetup, Sink, wait};
-
-/// A door that a sink's sessions wait at until it is opened.
-#[derive(Default)]
-struct Door {
-    open: Mutex<bool>,
-    opened: Condvar,
-}
-
-impl Door {
-    fn lock(&self) -> MutexGuard<'_, bool> {
-        // A thread that panicked with the lock has failed the test anyway.
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn open(&self) {
-        *self.lock() = true;
-        self.opened.notify_all();
-    }
-
-    fn pass(&self) {
-        let waited = self.opened.wait_timeout_while(self.lock(), wait::PATIENCE, |open| !*open);
-        let (open, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        assert!(*open, "the test never opened the door");
-    }
-}
 
 fn removed(line: &LogLine) -> bool {
     line.text == "removed"

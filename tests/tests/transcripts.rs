@@ -1,12 +1,14 @@
 //! Every dialogue of `tests/transcripts` against the running relay, over TCP: whole flights, then every byte by
 //! itself. What the dialogues claim of accepted content is looked at where it arrives, behind the relay.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
 use std::time::{Duration, Instant};
 
+use ringpost_tests::client::connect_from;
 use ringpost_tests::dns::{DnsAnswer, DnsServer, Kind, Zone};
 use ringpost_tests::transcript::{Exchange, Line, Transcript, all};
 use ringpost_tests::{Engine, EngineSetup, Sink, address, wait};
@@ -28,6 +30,9 @@ const BASE: &[(&str, &str)] = &[
 /// The most that a delayed reply may be early, for clocks that count in steps.
 const CLOCK_STEP: Duration = Duration::from_millis(50);
 
+/// The ports that dialogues come from: below those that the system gives to other connections.
+const CLIENT_PORTS: std::ops::Range<u16> = 10_000..30_000;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Cut {
     Whole,
@@ -40,6 +45,8 @@ struct Stage {
     sink: Sink,
     _dns: DnsServer,
     ports: BTreeMap<Vec<(String, String)>, u16>,
+    /// The port that the next dialogue comes from.
+    next_client_port: Cell<u16>,
 }
 
 impl Stage {
@@ -71,18 +78,42 @@ impl Stage {
             .parameter("ringpost_dns_servers", &dns.address().to_string())
             // Where mail goes is the sink's address; the records are for restrictions only.
             .master_cf(&master_cf);
-        Stage { _dns: dns, sink: Sink::willing(setup.sink_address()), engine: setup.start(), ports }
+        // Where another test's stage begins is somewhere else.
+        let offset = (std::process::id() as u16).wrapping_mul(7919) % (CLIENT_PORTS.end - CLIENT_PORTS.start);
+        let next_client_port = Cell::new(CLIENT_PORTS.start + offset);
+        let sink = Sink::willing(setup.sink_address());
+        Stage { _dns: dns, sink, engine: setup.start(), ports, next_client_port }
+    }
+
+    /// A connection from a port that no earlier dialogue had: the log knows its lines by it. The system itself gives a port
+    /// again as soon as it is wanted for another of the relay's.
+    fn connect(&self, address: SocketAddrV4) -> TcpStream {
+        for _ in CLIENT_PORTS {
+            let port = self.next_client_port.get();
+            self.next_client_port.set(if port + 1 < CLIENT_PORTS.end {
+                port + 1
+            } else {
+                CLIENT_PORTS.start
+            });
+            match connect_from(SocketAddrV4::new(Ipv4Addr::LOCALHOST, port), address) {
+                Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {}
+                connected => return connected.expect("the relay listens"),
+            }
+        }
+        panic!("somebody has all ports of {CLIENT_PORTS:?}");
     }
 
     fn play(&self, transcript: &Transcript, cut: Cut) -> Result<(), String> {
         let host: Ipv4Addr = *self.engine.setup().address().ip();
         let port = self.ports[&transcript.config];
-        let mut dialogue = Dialogue::open(SocketAddrV4::new(host, port));
+        let mut dialogue = Dialogue::over(self.connect(SocketAddrV4::new(host, port)));
         let client = dialogue.client();
+        let mut asked_at = Instant::now();
         for (number, exchange) in transcript.exchanges().iter().enumerate() {
             let wrong =
                 |what: String| format!("{} ({cut:?}), after flight {number}: {what}", transcript.name);
-            self.compare(&mut dialogue, exchange).map_err(wrong)?;
+            self.compare(&mut dialogue, exchange, asked_at).map_err(wrong)?;
+            asked_at = Instant::now();
             dialogue.send(&exchange.flight, cut);
         }
         dialogue.end().map_err(|what| format!("{} ({cut:?}), at its end: {what}", transcript.name))?;
@@ -107,10 +138,12 @@ impl Stage {
         Ok(())
     }
 
-    fn compare(&self, dialogue: &mut Dialogue, exchange: &Exchange) -> Result<(), String> {
+    fn compare(&self, dialogue: &mut Dialogue, exchange: &Exchange, asked_at: Instant) -> Result<(), String> {
         let mut queue_ids = Vec::new();
         let mut content = Vec::new();
-        let mut earliest = Instant::now();
+        // Counted from what we did last, not from when we got to look: the relay's pauses go on while this thread waits
+        // for a processor.
+        let mut earliest = asked_at;
         for line in &exchange.expected {
             match line {
                 Line::Server(wanted) => {
@@ -130,7 +163,7 @@ impl Stage {
                     }
                 }
                 // The files with such a line set smtpd_error_sleep_time to one second.
-                Line::Pause => earliest = Instant::now() + Duration::from_secs(1),
+                Line::Pause => earliest += Duration::from_secs(1),
                 Line::Message(text) => {
                     // The sink has undone the dot-stuffing.
                     content.extend_from_slice(text.strip_prefix(b".").unwrap_or(text));
@@ -227,8 +260,7 @@ struct Dialogue {
 }
 
 impl Dialogue {
-    fn open(address: SocketAddrV4) -> Dialogue {
-        let stream = TcpStream::connect(address).expect("the relay listens");
+    fn over(stream: TcpStream) -> Dialogue {
         stream.set_nodelay(true).expect("a socket takes its options");
         stream.set_read_timeout(Some(wait::PATIENCE)).expect("as above");
         Dialogue { reader: BufReader::new(stream) }
