@@ -12,7 +12,7 @@ use ringpost_shards::control::records::write_records;
 use ringpost_shards::failure::Failure;
 use ringpost_shards::zone::system_zone;
 
-use crate::queue_command::{FATAL, Options, QueueReader, failure, queue_id, say};
+use crate::queue_command::{FATAL, Options, QueueDoor, failure, queue_id, say};
 
 /// How it is called.
 pub const USAGE: &str = "postcat [-b (body text)] [-c config_dir] [-d (decimal record type)] [-e (envelope records)] \
@@ -108,7 +108,7 @@ fn not_there(word: &str) -> Failure {
     Failure::new(FATAL, format!("open queue file {word}: No such file or directory"))
 }
 
-fn show(reader: &mut QueueReader, id: QueueId, parts: Parts) -> Result<u64, ControlError> {
+fn show(reader: &mut QueueDoor, id: QueueId, parts: Parts) -> Result<u64, ControlError> {
     let mut out = BufWriter::new(io::stdout().lock());
     let mut path = String::new();
     let mut content = PrintedContent::new(parts.header, parts.body);

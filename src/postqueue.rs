@@ -8,7 +8,7 @@ use ringpost_shards::control::client::ControlError;
 use ringpost_shards::failure::Failure;
 use ringpost_shards::zone::system_zone;
 
-use crate::queue_command::{Options, QueueReader, failure, queue_id, say};
+use crate::queue_command::{Options, QueueDoor, failure, queue_id, say};
 
 /// How it is called.
 pub const USAGE: &str =
@@ -55,7 +55,7 @@ fn perform(options: &Options, mode: char, value: &str) -> Result<(), Failure> {
     };
     let reader = match mode {
         'p' | 'j' => options.reader(|| warn("Mail system is down -- accessing queue directly"))?,
-        _ => options.connect()?.map(QueueReader::Engine),
+        _ => options.connect()?.map(QueueDoor::Engine),
     };
     let mut reader = match reader {
         Ok(reader) => reader,
@@ -76,7 +76,7 @@ fn warn(text: &str) {
     say("postqueue", &format!("warning: {text}"));
 }
 
-fn list_for_people(reader: &mut QueueReader, request: &Request) -> Result<(), ControlError> {
+fn list_for_people(reader: &mut QueueDoor, request: &Request) -> Result<(), ControlError> {
     let mut out = BufWriter::new(std::io::stdout().lock());
     let mut mailq = Mailq::default();
     reader.request(request, |answer| match answer {
@@ -93,7 +93,7 @@ fn list_for_people(reader: &mut QueueReader, request: &Request) -> Result<(), Co
     mailq.end(&mut out).and_then(|()| out.flush()).map_err(ControlError::Output)
 }
 
-fn list_for_programs(reader: &mut QueueReader, request: &Request) -> Result<(), ControlError> {
+fn list_for_programs(reader: &mut QueueDoor, request: &Request) -> Result<(), ControlError> {
     let mut out = BufWriter::new(std::io::stdout().lock());
     let mut json = JsonLines::default();
     reader.request(request, |answer| match answer {

@@ -10,7 +10,7 @@ use ringpost_shards::control::client::{Connection, ControlError};
 use ringpost_shards::control::view::QueueView;
 use ringpost_shards::failure::Failure;
 
-use crate::queue_command::{FATAL, Options, QueueChanger, queue_id, say};
+use crate::queue_command::{FATAL, Options, QueueDoor, queue_id, say};
 
 /// How it is called.
 pub const USAGE: &str = "postsuper [-c config_dir] [-d queue_id (delete)] [-e queue_id (expire)] \
@@ -137,7 +137,7 @@ fn check(options: &Options) -> Result<(), Failure> {
 /// `-p`: what was left over by a crash goes when the logs are opened and closed.
 fn purge(options: &Options) -> Result<(), Failure> {
     let changer = options.changer().map_err(|failure| Failure::new(FATAL, failure.message))?;
-    changer.and_then(QueueChanger::close).map_err(refused)
+    changer.and_then(QueueDoor::close).map_err(refused)
 }
 
 /// The queues named on the command line; `None` if none is. Those of Postfix that do not exist here are empty.
@@ -156,7 +156,7 @@ fn named_queues(names: &[String]) -> Result<Option<Queues>, Failure> {
 }
 
 struct Work<'a> {
-    changer: &'a mut QueueChanger,
+    changer: &'a mut QueueDoor,
     operation: Operation,
     queues: Queues,
     done: u64,

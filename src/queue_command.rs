@@ -70,23 +70,23 @@ impl Options {
     }
 
     /// Who changes the queue: the engine, or, while none runs, this process.
-    pub fn changer(&self) -> Result<Result<QueueChanger, ControlError>, Failure> {
+    pub fn changer(&self) -> Result<Result<QueueDoor, ControlError>, Failure> {
         let settings = self.queue_settings()?;
         Ok(match Connection::open(&settings.queue_directory) {
-            Ok(connection) => Ok(QueueChanger::Engine(connection)),
-            Err(ControlError::Down) => OfflineQueue::open(settings).map(QueueChanger::Files),
+            Ok(connection) => Ok(QueueDoor::Engine(connection)),
+            Err(ControlError::Down) => OfflineQueue::open(settings).map(QueueDoor::Changing),
             Err(error) => Err(error),
         })
     }
 
     /// The engine; while none runs, the queue itself for those who may read it, after a call of `down`.
-    pub fn reader(&self, down: impl FnOnce()) -> Result<Result<QueueReader, ControlError>, Failure> {
+    pub fn reader(&self, down: impl FnOnce()) -> Result<Result<QueueDoor, ControlError>, Failure> {
         let queue_directory = self.queue_directory()?;
         Ok(match Connection::open(&queue_directory) {
-            Ok(connection) => Ok(QueueReader::Engine(connection)),
+            Ok(connection) => Ok(QueueDoor::Engine(connection)),
             Err(ControlError::Down) => QueueView::open(&queue_directory).map(|view| {
                 down();
-                QueueReader::Files(view)
+                QueueDoor::Reading(view)
             }),
             Err(error) => Err(error),
         })
@@ -98,37 +98,17 @@ impl Options {
     }
 }
 
-/// Where a listing or a message is read.
-pub enum QueueReader {
-    /// The engine tells.
-    Engine(Connection),
-    /// None runs.
-    Files(QueueView),
-}
-
-impl QueueReader {
-    /// See [`Connection::request`].
-    pub fn request(
-        &mut self,
-        request: &Request,
-        each: impl FnMut(Answer<'_>) -> io::Result<()>,
-    ) -> Result<u64, ControlError> {
-        match self {
-            QueueReader::Engine(connection) => connection.request(request, each),
-            QueueReader::Files(view) => view.request(request, each),
-        }
-    }
-}
-
-/// Who changes messages.
-pub enum QueueChanger {
+/// Who answers for the queue.
+pub enum QueueDoor {
     /// The engine.
     Engine(Connection),
+    /// None runs: this process reads the files.
+    Reading(QueueView),
     /// None runs: this process has the queue.
-    Files(OfflineQueue),
+    Changing(OfflineQueue),
 }
 
-impl QueueChanger {
+impl QueueDoor {
     /// See [`Connection::request`].
     pub fn request(
         &mut self,
@@ -136,16 +116,17 @@ impl QueueChanger {
         each: impl FnMut(Answer<'_>) -> io::Result<()>,
     ) -> Result<u64, ControlError> {
         match self {
-            QueueChanger::Engine(connection) => connection.request(request, each),
-            QueueChanger::Files(queue) => queue.request(request, each),
+            QueueDoor::Engine(connection) => connection.request(request, each),
+            QueueDoor::Reading(view) => view.request(request, each),
+            QueueDoor::Changing(queue) => queue.request(request, each),
         }
     }
 
     /// The command is done.
     pub fn close(self) -> Result<(), ControlError> {
         match self {
-            QueueChanger::Engine(_) => Ok(()),
-            QueueChanger::Files(queue) => queue.close(),
+            QueueDoor::Engine(_) | QueueDoor::Reading(_) => Ok(()),
+            QueueDoor::Changing(queue) => queue.close(),
         }
     }
 }

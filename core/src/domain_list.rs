@@ -7,8 +7,8 @@
 
 use std::collections::HashMap;
 
-use crate::lookup::{LookupTrouble, TableId, TableSpec, TableType, Tables};
-use crate::network_list::{INCLUDE_DEPTH_MAX, PATTERNS_MAX, is_table_type, without_comments};
+use crate::lookup::{LookupTrouble, Tables};
+use crate::pattern_list::{Element, ListTable, PATTERNS_MAX, TableIds, each_element};
 
 /// Patterns in order.
 #[derive(Debug, Clone, Default)]
@@ -20,23 +20,7 @@ pub struct DomainList {
     whole_names: bool,
     /// Tables in order, with their ranks among the patterns.
     tables: Vec<ListTable>,
-    elements: u32,
 }
-
-/// A lookup table as an element of a list.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct ListTable {
-    pub(crate) id: TableId,
-    /// It wants whole keys only.
-    pub(crate) is_pattern: bool,
-    /// Its place among the elements.
-    pub(crate) rank: u32,
-    /// What a match means: `!type:name` is no member.
-    pub(crate) member: bool,
-}
-
-/// Gives a table that a list names its id, or says why it cannot be served there.
-pub type TableIds<'a> = &'a dyn Fn(TableSpec) -> Result<TableId, String>;
 
 /// The longest domain, RFC 1035 §2.3.4; a longer one is in no list.
 const DOMAIN_BYTES_MAX: usize = 255;
@@ -68,7 +52,7 @@ impl DomainList {
         ids: TableIds<'_>,
     ) -> Result<Self, String> {
         let mut list = Self { parent_matches_subdomains, ..Self::default() };
-        list.add(text, true, 0, load, ids)?;
+        each_element(text, load, ids, |element| list.add(element))?;
         Ok(list)
     }
 
@@ -163,47 +147,21 @@ impl DomainList {
         !self.tables.is_empty()
     }
 
-    fn add(
-        &mut self,
-        text: &str,
-        member: bool,
-        depth: usize,
-        load: &dyn Fn(&str) -> Result<String, String>,
-        ids: TableIds<'_>,
-    ) -> Result<(), String> {
-        for element in crate::config::split_list(text) {
-            let negations = element.bytes().take_while(|&byte| byte == b'!').count();
-            let pattern = &element[negations..];
-            let member = member == (negations % 2 == 0);
-            if pattern.starts_with('/') {
-                if depth == INCLUDE_DEPTH_MAX {
-                    return Err(format!("{pattern}: files include files more than {INCLUDE_DEPTH_MAX} deep"));
-                }
-                let content = load(pattern).map_err(|reason| format!("{pattern}: {reason}"))?;
-                self.add(&without_comments(&content), member, depth + 1, load, ids)
-                    .map_err(|reason| format!("in {pattern}: {reason}"))?;
-                continue;
+    fn add(&mut self, element: Element<'_>) -> Result<(), String> {
+        let (written, pattern, rank, member) = match element {
+            Element::Table(table) => {
+                self.tables.push(table);
+                return Ok(());
             }
-            if let Some((kind, _)) = pattern.split_once(':')
-                && is_table_type(kind)
-                && !pattern.starts_with('[')
-            {
-                let spec = TableSpec::parse(pattern, TableType::Hash)?;
-                let is_pattern = spec.is_pattern();
-                self.tables.push(ListTable { id: ids(spec)?, is_pattern, rank: self.elements, member });
-                self.elements += 1;
-                continue;
-            }
-            if pattern.is_empty() || pattern.len() > DOMAIN_BYTES_MAX + 1 {
-                return Err(format!("{} is no domain", crate::config::quoted_value(element)));
-            }
-            let rank = self.elements;
-            self.elements += 1;
-            let key = pattern.trim_end_matches('.').to_ascii_lowercase().into_bytes();
-            self.patterns.entry(key.into()).or_insert((rank, member));
-            if self.patterns.len() > PATTERNS_MAX {
-                return Err(format!("more than {PATTERNS_MAX} patterns in one list"));
-            }
+            Element::Pattern { written, pattern, rank, member } => (written, pattern, rank, member),
+        };
+        if pattern.is_empty() || pattern.len() > DOMAIN_BYTES_MAX + 1 {
+            return Err(format!("{} is no domain", crate::config::quoted_value(written)));
+        }
+        let key = pattern.trim_end_matches('.').to_ascii_lowercase().into_bytes();
+        self.patterns.entry(key.into()).or_insert((rank, member));
+        if self.patterns.len() > PATTERNS_MAX {
+            return Err(format!("more than {PATTERNS_MAX} patterns in one list"));
         }
         Ok(())
     }
@@ -212,7 +170,7 @@ impl DomainList {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lookup::{MemoryTables, at_once};
+    use crate::lookup::{MemoryTables, TableId, at_once};
     use proptest::prelude::*;
 
     fn list(text: &str, parents: bool) -> DomainList {

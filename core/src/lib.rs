@@ -21,6 +21,7 @@ pub mod maps;
 pub mod message_actions;
 pub mod network_list;
 pub mod outgoing;
+mod pattern_list;
 pub mod proxy_protocol;
 pub mod qmgr;
 pub mod queue_id;

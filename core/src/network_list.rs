@@ -10,8 +10,8 @@
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::domain_list::{ListTable, TableIds};
-use crate::lookup::{LookupTrouble, TableSpec, TableType, Tables};
+use crate::lookup::{LookupTrouble, Tables};
+use crate::pattern_list::{Element, ListTable, PATTERNS_MAX, TableIds, each_element};
 
 /// Patterns in order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -23,7 +23,6 @@ pub struct NetworkList {
     /// Names in order.
     names: Vec<NamePattern>,
     parent_matches_subdomains: bool,
-    elements: u32,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,11 +39,6 @@ struct Pattern<T> {
     rank: u32,
     member: bool,
 }
-
-/// Files within files within a list: no deeper than this.
-pub const INCLUDE_DEPTH_MAX: usize = 8;
-/// The most patterns that a list may hold, files included; a list is walked for every client.
-pub const PATTERNS_MAX: usize = 100_000;
 
 impl NetworkList {
     /// Reads a list without tables. `load` gives the text of an included file.
@@ -67,7 +61,7 @@ impl NetworkList {
         ids: TableIds<'_>,
     ) -> Result<Self, String> {
         let mut list = Self::default();
-        list.add(text, true, 0, load, ids)?;
+        each_element(text, load, ids, |element| list.add(element))?;
         Ok(list)
     }
 
@@ -183,85 +177,51 @@ impl NetworkList {
         self.v4.is_empty() && self.v6.is_empty() && self.tables.is_empty() && self.names.is_empty()
     }
 
-    fn add(
-        &mut self,
-        text: &str,
-        member: bool,
-        depth: usize,
-        load: &dyn Fn(&str) -> Result<String, String>,
-        ids: TableIds<'_>,
-    ) -> Result<(), String> {
-        for element in crate::config::split_list(text) {
-            let negations = element.bytes().take_while(|&byte| byte == b'!').count();
-            let pattern = &element[negations..];
-            let member = member == (negations % 2 == 0);
-            if pattern.starts_with('/') {
-                if depth == INCLUDE_DEPTH_MAX {
-                    return Err(format!("{pattern}: files include files more than {INCLUDE_DEPTH_MAX} deep"));
-                }
-                let content = load(pattern).map_err(|reason| format!("{pattern}: {reason}"))?;
-                self.add(&without_comments(&content), member, depth + 1, load, ids)
-                    .map_err(|reason| format!("in {pattern}: {reason}"))?;
-                continue;
+    fn add(&mut self, element: Element<'_>) -> Result<(), String> {
+        let (written, pattern, rank, member) = match element {
+            Element::Table(table) => {
+                self.tables.push(table);
+                return Ok(());
             }
-            let rank = self.elements;
-            self.elements += 1;
-            if pattern.split_once(':').is_some_and(|(kind, _)| is_table_type(kind))
-                && !pattern.starts_with('[')
-            {
-                let spec = TableSpec::parse(pattern, TableType::Hash)?;
-                let is_pattern = spec.is_pattern();
-                self.tables.push(ListTable { id: ids(spec)?, is_pattern, rank, member });
-                continue;
-            }
-            let (address, prefix) = match parse_network(pattern) {
-                Ok(network) => network,
-                Err(reason) => {
-                    let name = pattern.strip_prefix('.').unwrap_or(pattern);
-                    let plain = name.bytes().any(|byte| byte.is_ascii_alphabetic()) && !name.contains(':');
-                    if !plain || !crate::access::is_hostname(name) {
-                        return Err(reason);
-                    }
-                    self.names.push(NamePattern { name: pattern.into(), rank, member });
-                    continue;
+            Element::Pattern { written, pattern, rank, member } => (written, pattern, rank, member),
+        };
+        let (address, prefix) = match parse_network(pattern) {
+            Ok(network) => network,
+            Err(reason) => {
+                let name = pattern.strip_prefix('.').unwrap_or(pattern);
+                let plain = name.bytes().any(|byte| byte.is_ascii_alphabetic()) && !name.contains(':');
+                if !plain || !crate::access::is_hostname(name) {
+                    return Err(reason);
                 }
-            };
-            match address {
-                IpAddr::V4(address) => {
-                    let mask = u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0);
-                    let network = u32::from(address);
-                    if network & !mask != 0 {
-                        let right = Ipv4Addr::from(network & mask);
-                        return Err(format!(
-                            "{element} has bits beyond its prefix; perhaps {right}/{prefix}"
-                        ));
-                    }
-                    self.v4.push(Pattern { network, mask, rank, member });
-                }
-                IpAddr::V6(address) => {
-                    let mask = u128::MAX.checked_shl(128 - u32::from(prefix)).unwrap_or(0);
-                    let network = u128::from(address);
-                    if network & !mask != 0 {
-                        let right = Ipv6Addr::from(network & mask);
-                        return Err(format!(
-                            "{element} has bits beyond its prefix; perhaps [{right}]/{prefix}"
-                        ));
-                    }
-                    self.v6.push(Pattern { network, mask, rank, member });
-                }
+                self.names.push(NamePattern { name: pattern.into(), rank, member });
+                return Ok(());
             }
-            if self.v4.len() + self.v6.len() + self.names.len() > PATTERNS_MAX {
-                return Err(format!("more than {PATTERNS_MAX} patterns in one list"));
+        };
+        match address {
+            IpAddr::V4(address) => {
+                let mask = u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0);
+                let network = u32::from(address);
+                if network & !mask != 0 {
+                    let right = Ipv4Addr::from(network & mask);
+                    return Err(format!("{written} has bits beyond its prefix; perhaps {right}/{prefix}"));
+                }
+                self.v4.push(Pattern { network, mask, rank, member });
             }
+            IpAddr::V6(address) => {
+                let mask = u128::MAX.checked_shl(128 - u32::from(prefix)).unwrap_or(0);
+                let network = u128::from(address);
+                if network & !mask != 0 {
+                    let right = Ipv6Addr::from(network & mask);
+                    return Err(format!("{written} has bits beyond its prefix; perhaps [{right}]/{prefix}"));
+                }
+                self.v6.push(Pattern { network, mask, rank, member });
+            }
+        }
+        if self.v4.len() + self.v6.len() + self.names.len() > PATTERNS_MAX {
+            return Err(format!("more than {PATTERNS_MAX} patterns in one list"));
         }
         Ok(())
     }
-}
-
-/// An included file's text without its comment lines.
-pub(crate) fn without_comments(content: &str) -> String {
-    let kept = content.lines().filter(|line| !line.trim_start().starts_with('#'));
-    kept.collect::<Vec<_>>().join("\n")
 }
 
 /// `a.b.c.d`, `a.b.c.d/n`, `[v6]`, `[v6]/n`, `[v6/n]`, `v6`, `v6/n`.
@@ -290,13 +250,6 @@ fn parse_network(text: &str) -> Result<(IpAddr, u8), String> {
         Some(_) => return Err(wrong()),
     };
     Ok((address, prefix))
-}
-
-/// Whether a name before a colon is that of a kind of lookup table rather than the beginning of an IPv6 address.
-pub(crate) fn is_table_type(text: &str) -> bool {
-    text.bytes().any(|byte| !byte.is_ascii_hexdigit())
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
-        || text == "cdb"
 }
 
 #[cfg(test)]

@@ -86,11 +86,17 @@ pub(super) fn parse_time(text: &str, unit: TimeUnit) -> Result<Duration, String>
 /// The elements of a list: separated by commas and white space; braces keep what they hold together, and the outermost
 /// pair of an element that is braced as a whole is taken off.
 pub fn split_list(text: &str) -> Vec<&str> {
-    let mut elements = Vec::new();
+    let separates = |byte: u8| byte == b',' || byte.is_ascii_whitespace();
+    split_outside_braces(text, separates).into_iter().map(unbraced).collect()
+}
+
+/// What stands between separators that are not within braces, without empty pieces.
+pub(super) fn split_outside_braces(text: &str, separates: impl Fn(u8) -> bool) -> Vec<&str> {
+    let mut pieces = Vec::new();
     let mut depth = 0_usize;
     let mut start = None;
     for (index, byte) in text.bytes().enumerate() {
-        let separator = depth == 0 && (byte == b',' || byte.is_ascii_whitespace());
+        let separator = depth == 0 && separates(byte);
         match byte {
             b'{' => depth += 1,
             b'}' => depth = depth.saturating_sub(1),
@@ -98,17 +104,15 @@ pub fn split_list(text: &str) -> Vec<&str> {
         }
         match (separator, start) {
             (true, Some(from)) => {
-                elements.push(unbraced(&text[from..index]));
+                pieces.push(&text[from..index]);
                 start = None;
             }
             (false, None) => start = Some(index),
             _ => {}
         }
     }
-    if let Some(from) = start {
-        elements.push(unbraced(&text[from..]));
-    }
-    elements
+    pieces.extend(start.map(|from| &text[from..]));
+    pieces
 }
 
 /// The words of a `master.cf` line: separated by white space; a word that begins with a brace ends with its partner,

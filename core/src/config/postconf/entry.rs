@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::logical::split_name_value;
 use super::said::{Fatal, Said, printable};
 use crate::config::expand::closing;
+use crate::config::value::split_outside_braces;
 
 /// The names of the fields, as `-F` calls them.
 pub(super) const FIELDS: [&str; 8] =
@@ -116,28 +117,7 @@ impl Entry {
 
 /// Words are separated by white space, but not within braces.
 fn words(text: &str) -> Vec<&str> {
-    let mut words = Vec::new();
-    let (mut depth, mut start) = (0_usize, None);
-    for (index, byte) in text.bytes().enumerate() {
-        let separator = depth == 0 && matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
-        match byte {
-            b'{' => depth += 1,
-            b'}' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        match (separator, start) {
-            (true, Some(from)) => {
-                words.push(&text[from..index]);
-                start = None;
-            }
-            (false, None) => start = Some(index),
-            _ => {}
-        }
-    }
-    if let Some(from) = start {
-        words.push(&text[from..]);
-    }
-    words
+    split_outside_braces(text, |byte| matches!(byte, b' ' | b'\t' | b'\r' | b'\n'))
 }
 
 fn arguments(words: &[&str], said: &mut Said) -> Vec<Argument> {
