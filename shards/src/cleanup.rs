@@ -27,6 +27,7 @@ use ringpost_spool::{ChunkRef, Content, INLINE_CONTENT_BYTES_MAX, MessageId, New
 use smallvec::SmallVec;
 
 use self::inspected::Cleaning;
+pub(crate) use self::mapped::stored_recipient;
 pub use self::own_mail::{LocalMail, store_local};
 use crate::message::ActiveMessage;
 use crate::qmgr;

@@ -37,7 +37,9 @@ use crate::dns;
 use crate::failure::{EX_CANTCREAT, EX_TEMPFAIL, Failure};
 
 pub use self::access::{AccessSettings, Footers};
-pub use self::cleanup::{LocalClients, ReceiveOverrides};
+pub use self::cleanup::{
+    LocalClients, ReceiveOverrides, mapping as mapping_settings, service_view as cleanup_view,
+};
 pub use self::notices::{NoticeSettings, templates};
 pub use self::queue::QueueSettings;
 pub use self::resolve::{Agent, Agents, resolve as resolve_settings};
@@ -198,6 +200,8 @@ pub struct Settings {
     pub own_mail: CleanupSettings,
     /// What its addresses become.
     pub own_mapping: MappingSettings,
+    /// `content_filter`, for mail that does not come by SMTP; empty for none.
+    pub own_content_filter: String,
     /// `default_filter_nexthop`; empty for the recipient's domain.
     pub default_filter_nexthop: String,
     /// `myorigin`.
@@ -273,6 +277,7 @@ impl Settings {
             own_addresses: own_addresses(&view),
             own_mail: cleanup::head(&cleanup::service_view(config, &view)),
             own_mapping: cleanup::mapping(&cleanup::service_view(config, &view))?,
+            own_content_filter: view.text(names::CONTENT_FILTER),
             default_filter_nexthop: view.text(names::DEFAULT_FILTER_NEXTHOP),
             myorigin: view.text(names::MYORIGIN),
             mail_name: view.text(names::MAIL_NAME),

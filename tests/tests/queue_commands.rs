@@ -169,6 +169,52 @@ fn requeued_mail_gets_a_new_id_and_a_trace_header_and_is_delivered_once() {
 }
 
 #[test]
+fn requeued_mail_is_mapped_by_the_tables_as_they_are_now() {
+    for engine_runs in [true, false] {
+        let (setup, engine) = deferring(if engine_runs { "remapped" } else { "remapped-offline" });
+        let id = submit(&engine, &["b@sink.test", "c@sink.test"], "one");
+        wait_until_in(&setup, &id, "deferred");
+        engine.stop();
+        let setup = setup
+            .parameter("virtual_alias_maps", "inline:{ b@sink.test=x@sink.test }")
+            .parameter("always_bcc", "archive@sink.test");
+        let engine = setup.start();
+        wait_until_in(&setup, &id, "deferred");
+        let requeue = |id: &str| {
+            let said = postsuper(&setup, &["-r", id], "");
+            assert!(said.ends_with("postsuper: Requeued: 1 message\n"), "{said}");
+        };
+        let engine = match engine_runs {
+            true => {
+                requeue(&id);
+                engine
+            }
+            false => {
+                engine.stop();
+                requeue(&id);
+                setup.start()
+            }
+        };
+        // A copy that waits already is not made again.
+        let again = wait::until("it has a new name", || {
+            listed(&setup).first()?["queue_id"].as_str().map(str::to_owned)
+        });
+        wait_until_in(&setup, &again, "deferred");
+        requeue(&again);
+        let sink = Sink::willing(setup.sink_address());
+        wait::until("the mail arrives", || {
+            succeeds(&setup, &["postqueue", "-f"]);
+            listed(&setup).is_empty().then_some(())
+        });
+        let mut recipients: Vec<String> =
+            sink.messages().iter().flat_map(|message| message.recipients.clone()).collect();
+        recipients.sort_unstable();
+        assert_eq!(recipients, ["archive@sink.test", "c@sink.test", "x@sink.test"]);
+        engine.stop();
+    }
+}
+
+#[test]
 fn one_message_is_flushed_by_its_id() {
     let (setup, engine) = deferring("flush-one");
     let first = submit(&engine, &["b@sink.test"], "one");

@@ -26,6 +26,8 @@ const MAILER_DAEMON: &str = "mailer-daemon";
 pub struct AskedRecipient<'a> {
     /// The address as the client wrote it.
     pub address: &'a str,
+    /// The address before an earlier mapping; empty for none.
+    pub original: &'a str,
     /// ORCPT, xtext decoded; empty for none.
     pub orcpt: &'a str,
     /// NOTIFY.
@@ -134,7 +136,7 @@ impl MappedEnvelope {
         mapper: &mut Mapper<'_, T>,
         address: &str,
     ) -> Result<(), Trouble> {
-        let asked = AskedRecipient { address, orcpt: "", notify: Notify::NEVER };
+        let asked = AskedRecipient { address, original: "", orcpt: "", notify: Notify::NEVER };
         let (one, by_tables) = (Use::EnvelopeRecipient, self.rules.by_tables);
         let mapped = mapper.in_place(address, one, Context::Local, by_tables).await?;
         self.add(mapper, asked, &mapped).await
@@ -204,7 +206,7 @@ impl MappedEnvelope {
                 address.to_lowercase(),
                 asked.orcpt.to_lowercase(),
                 notify.bits(),
-                asked.address.to_lowercase(),
+                first_address(asked).to_lowercase(),
             ),
             false => (address.to_lowercase(), String::new(), 0, String::new()),
         };
@@ -222,15 +224,21 @@ impl MappedEnvelope {
     }
 }
 
+/// The address before all mapping, this one and earlier ones.
+fn first_address(asked: AskedRecipient<'_>) -> &str {
+    if asked.original.is_empty() { asked.address } else { asked.original }
+}
+
 fn recipient(
     asked: AskedRecipient<'_>,
     notify: Notify,
     address: String,
     keeps_original: bool,
 ) -> MappedRecipient {
-    let same = asked.address.eq_ignore_ascii_case(&address);
+    let first = first_address(asked);
+    let same = first.eq_ignore_ascii_case(&address);
     MappedRecipient {
-        original: if keeps_original && !same { asked.address.into() } else { String::new() },
+        original: if keeps_original && !same { first.into() } else { String::new() },
         orcpt: asked.orcpt.into(),
         notify,
         address,

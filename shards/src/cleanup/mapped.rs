@@ -173,14 +173,14 @@ async fn map_session(
     for recipient in session.recipients() {
         let orcpt = recipient.orcpt.as_deref().map(decode_xtext).unwrap_or_default();
         let address = recipient.address.as_str();
-        let asked = AskedRecipient { address, orcpt: &orcpt, notify: recipient.notify };
+        let asked = AskedRecipient { address, original: "", orcpt: &orcpt, notify: recipient.notify };
         mapped.recipient(&mut mapper, asked).await?;
     }
     Ok(mapped)
 }
 
 /// A recipient as an envelope is given it.
-pub(super) fn stored_recipient(recipient: &MappedRecipient) -> Recipient<'_> {
+pub(crate) fn stored_recipient(recipient: &MappedRecipient) -> Recipient<'_> {
     Recipient {
         address: &recipient.address,
         orcpt: &recipient.orcpt,

@@ -128,7 +128,7 @@ async fn map(
         let mut mapper = mapper(shard, settings, &mut notes);
         let Recipient { address, orcpt, notify, .. } = mail.recipient;
         let mut mapped = MappedEnvelope::begin(&mut mapper, RULES, mail.sender).await?;
-        mapped.recipient(&mut mapper, AskedRecipient { address, orcpt, notify }).await?;
+        mapped.recipient(&mut mapper, AskedRecipient { address, original: "", orcpt, notify }).await?;
         Ok::<_, Trouble>(mapped)
     })
     .await;

@@ -10,9 +10,11 @@
 //! On failure: what the log or the disk refuses ends the request with the reason; everything answered before is done.
 //! Standards: Postfix's postsuper(1).
 
+use std::cell::OnceCell;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::JoinHandle;
 
@@ -23,6 +25,7 @@ use ringpost_core::queue_id::QueueId;
 use ringpost_reactor::{Handle, Reactor, ReactorOptions, process};
 use ringpost_spool::disk::ReactorDisk;
 use ringpost_spool::{EngineLock, LockError, MessageId, Queued, SHARDS_MAX, Spool, SpoolEvent, SpoolState};
+use ringpost_tables::Catalogue;
 
 use super::answering::Reply;
 use super::client::{ControlError, pass_on};
@@ -32,7 +35,7 @@ use super::view::queue_of;
 use crate::log::{Log, LogSettings};
 use crate::message::ActiveMessage;
 use crate::qmgr::operator::{Summary, message_named};
-use crate::requeue;
+use crate::requeue::{self, Intake};
 use crate::settings::{QueueSettings, spool_directory};
 use crate::spool_disk::ShardSpool;
 
@@ -205,6 +208,7 @@ struct Logs<'a> {
     /// None where the engine logs to its standard output: then the command's own words are all there is.
     log: Option<Log>,
     totals: Vec<(Operation, u64)>,
+    catalogue: OnceCell<Arc<Catalogue>>,
 }
 
 /// A message that is to be changed.
@@ -230,7 +234,14 @@ impl<'a> Logs<'a> {
                 Some(log.map_err(|failure| ControlError::Queue(failure.message))?)
             }
         };
-        let mut logs = Logs { handle: handle.clone(), settings, spools: Vec::new(), log, totals: Vec::new() };
+        let mut logs = Logs {
+            handle: handle.clone(),
+            settings,
+            spools: Vec::new(),
+            log,
+            totals: Vec::new(),
+            catalogue: OnceCell::new(),
+        };
         for shard in 0..SHARDS_MAX {
             let directory = spool_directory(&settings.queue_directory, shard.into());
             if !directory.exists() {
@@ -405,6 +416,15 @@ impl<'a> Logs<'a> {
                 match copied {
                     Ok(copy) => {
                         self.log(|log, number| copy.log(log, number));
+                        for list in &copy.expanded {
+                            // A notice takes an engine.
+                            let text = format!(
+                                "{}: nobody is told that <{}> was expanded",
+                                copy.queue_id.as_str(),
+                                list.address
+                            );
+                            reply.say(&Answer::Warning(&text));
+                        }
                         spool.remove(message.id);
                         done.push(*message);
                     }
@@ -424,13 +444,26 @@ impl<'a> Logs<'a> {
         spool: ShardSpool,
         id: MessageId,
     ) -> impl Future<Output = Result<requeue::Requeued, String>> + use<> {
-        let own_mail = self.settings.own_mail.clone();
-        let arrival_us = self.handle.wall().as_micros();
-        let zone = crate::zone::system_zone((arrival_us / 1_000_000) as i64);
+        // Few are requeued while the system is down, and nothing else needs the tables: they are opened now.
+        let catalogue = self
+            .catalogue
+            .get_or_init(|| Catalogue::open(&self.settings.tables, &self.settings.table_options));
+        let (settings, tables) = (self.settings.clone(), catalogue.shelf());
+        let now_us = self.handle.wall().as_micros();
+        let zone = crate::zone::system_zone((now_us / 1_000_000) as i64);
         async move {
             let loaded = spool.load(id).await.map_err(|error| error.to_string())?;
             let message = ActiveMessage::loaded(id, loaded).map_err(|_| "it is damaged".to_owned())?;
-            requeue::store_again(&spool, &message, &own_mail, arrival_us, &zone).await
+            let intake = Intake {
+                own_mail: &settings.own_mail,
+                mapping: settings.own_mapping.as_ref().map_err(Clone::clone)?,
+                resolve: &settings.resolve,
+                tables: &tables,
+                content_filter: &settings.own_content_filter,
+                now_us,
+                zone: &zone,
+            };
+            requeue::store_again(&spool, &message, &intake).await
         }
     }
 

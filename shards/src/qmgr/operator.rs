@@ -13,8 +13,9 @@ use ringpost_spool::{Listed, MessageId, Queued};
 use super::ending::{AttemptEnd, end_attempt};
 use crate::message::{ActiveMessage, Damaged, stored};
 use crate::recipients::StoredEnvelope;
-use crate::requeue;
+use crate::requeue::{self, Intake};
 use crate::shard::Shard;
+use crate::trace;
 
 pub use super::{now_ms, pump};
 
@@ -258,11 +259,21 @@ async fn store_again(shard: &Rc<Shard>, id: QueuedId) -> Result<(), String> {
     let spool_id = MessageId::from_bits(id.0);
     let loaded = shard.spool.load(spool_id).await.map_err(|error| error.to_string())?;
     let message = ActiveMessage::loaded(spool_id, loaded).map_err(|_| "it is damaged".to_owned())?;
-    let arrival_us = shard.handle.wall().as_micros();
-    let own_mail = &shard.settings.own_mail;
-    let requeued =
-        requeue::store_again(&shard.spool, &message, own_mail, arrival_us, &shard.log.zone()).await?;
+    let settings = &shard.settings;
+    let intake = Intake {
+        own_mail: &settings.own_mail,
+        mapping: &settings.own_mapping,
+        resolve: &settings.resolve,
+        tables: &shard.tables,
+        content_filter: &settings.own_content_filter,
+        now_us: shard.handle.wall().as_micros(),
+        zone: &shard.log.zone(),
+    };
+    let requeued = requeue::store_again(&shard.spool, &message, &intake).await?;
     requeued.log(&shard.log, shard.index as u64);
+    if !requeued.expanded.is_empty() {
+        trace::tell_expanded(shard, requeued.id, &requeued.expanded).await;
+    }
     super::accepted_in_spool(shard, requeued.id);
     Ok(())
 }

@@ -3,11 +3,14 @@
 
 use std::path::PathBuf;
 
-use ringpost_core::cleanup::CleanupSettings;
+use ringpost_core::cleanup::{CleanupSettings, MappingSettings};
 use ringpost_core::config::{Config, names};
+use ringpost_core::lookup::TableSpec;
+use ringpost_core::resolve::ResolveSettings;
 use ringpost_spool::SpoolOptions;
+use ringpost_tables::TableOptions;
 
-use super::cleanup;
+use super::{cleanup, resolve_settings};
 
 /// The queue, its log, and the names that requeued mail gets.
 #[derive(Clone, Debug)]
@@ -22,6 +25,16 @@ pub struct QueueSettings {
     pub syslog_name: String,
     /// For the trace header of requeued mail.
     pub own_mail: CleanupSettings,
+    /// What addresses of requeued mail become; the mistake that keeps them from being mapped.
+    pub own_mapping: Result<MappingSettings, String>,
+    /// How addresses are completed.
+    pub resolve: ResolveSettings,
+    /// `content_filter`, for requeued mail; empty for none.
+    pub own_content_filter: String,
+    /// The tables of the configuration.
+    pub tables: Vec<TableSpec>,
+    /// How they are opened.
+    pub table_options: TableOptions,
     segment_bytes: u64,
 }
 
@@ -36,6 +49,12 @@ impl QueueSettings {
             myhostname: view.text(names::MYHOSTNAME),
             syslog_name: view.text(names::SYSLOG_NAME),
             own_mail: cleanup::head(&view),
+            own_mapping: cleanup::mapping(&cleanup::service_view(config, &view))
+                .map_err(|failure| failure.message),
+            resolve: resolve_settings(&view),
+            own_content_filter: view.text(names::CONTENT_FILTER),
+            tables: config.tables().to_vec(),
+            table_options: TableOptions::of(&view),
             segment_bytes: view.number(names::RINGPOST_SPOOL_SEGMENT_SIZE),
         }
     }

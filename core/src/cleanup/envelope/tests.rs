@@ -70,7 +70,7 @@ impl Asked {
         let mapping = async {
             let mut envelope = MappedEnvelope::begin(&mut mapper, self.rules, self.sender).await?;
             for (address, notify) in &self.recipients {
-                let asked = AskedRecipient { address, orcpt: "", notify: *notify };
+                let asked = AskedRecipient { address, original: "", orcpt: "", notify: *notify };
                 envelope.recipient(&mut mapper, asked).await?;
             }
             envelope.finish(&mut mapper, &self.actions).await?;
