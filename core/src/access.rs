@@ -271,17 +271,17 @@ impl AccessRules {
             Stage::Data => {
                 evaluation.begin(kept.all());
                 let topic = Topic { name: "DATA", class: "Data command" };
-                evaluation.run(&self.lists.data, topic).await
+                evaluation.run("smtpd_data_restrictions", &self.lists.data, topic).await
             }
             Stage::EndOfData => {
                 evaluation.begin(kept.all());
                 let topic = Topic { name: "END-OF-MESSAGE", class: "End-of-data" };
-                evaluation.run(&self.lists.end_of_data, topic).await
+                evaluation.run("smtpd_end_of_data_restrictions", &self.lists.end_of_data, topic).await
             }
             Stage::Etrn => {
                 evaluation.begin(kept.before_sender());
                 let topic = Topic { name: facts.etrn_domain.unwrap_or_default(), class: names::ETRN_COMMAND };
-                evaluation.run(&self.lists.etrn, topic).await
+                evaluation.run("smtpd_etrn_restrictions", &self.lists.etrn, topic).await
             }
         };
         let said = evaluation.deferred_unless_refused(said);
@@ -297,7 +297,7 @@ impl AccessRules {
         }
         evaluation.begin(None);
         let topic = Topic { name: evaluation.facts.client_text, class: names::CLIENT_HOST };
-        let said = evaluation.run(&self.lists.client, topic).await;
+        let said = evaluation.run("smtpd_client_restrictions", &self.lists.client, topic).await;
         kept.0 = evaluation.permit_deferral.take();
         said
     }
@@ -308,7 +308,7 @@ impl AccessRules {
         };
         evaluation.begin(kept.0.clone());
         let topic = Topic { name: helo, class: names::HELO_COMMAND };
-        let said = evaluation.run(&self.lists.helo, topic).await;
+        let said = evaluation.run("smtpd_helo_restrictions", &self.lists.helo, topic).await;
         kept.1 = evaluation.permit_deferral.take();
         said
     }
@@ -320,7 +320,7 @@ impl AccessRules {
         }
         evaluation.begin(kept.before_sender());
         let topic = Topic { name: sender.as_str(), class: names::SENDER_ADDRESS };
-        let said = evaluation.run(&self.lists.sender, topic).await;
+        let said = evaluation.run("smtpd_sender_restrictions", &self.lists.sender, topic).await;
         kept.2 = evaluation.permit_deferral.take();
         if !said.refuses() && self.unlisted_senders {
             return evaluation.unlisted_at_the_end(crate::config::Party::Sender).await;
@@ -331,13 +331,12 @@ impl AccessRules {
     async fn of_recipient<W: AccessWorld>(&self, evaluation: &mut Evaluation<'_, W>) -> Said {
         let name = evaluation.facts.recipient.map_or("", |address| address.as_str());
         let topic = Topic { name, class: names::RECIPIENT_ADDRESS };
-        let lists = match self.relay_first {
-            true => [&self.lists.relay, &self.lists.recipient],
-            false => [&self.lists.recipient, &self.lists.relay],
-        };
+        let relay = ("smtpd_relay_restrictions", &self.lists.relay);
+        let recipient = ("smtpd_recipient_restrictions", &self.lists.recipient);
+        let lists = if self.relay_first { [relay, recipient] } else { [recipient, relay] };
         let mut said = Said::Dunno;
-        for list in lists {
-            said = evaluation.run(list, topic).await;
+        for (parameter, list) in lists {
+            said = evaluation.run(parameter, list, topic).await;
             if said.refuses() {
                 break;
             }

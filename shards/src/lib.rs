@@ -12,6 +12,7 @@
 //! `ringpost-core` decides, `ringpost-reactor` drives, `ringpost-spool` keeps; this crate joins them. Nothing here
 //! parses SMTP, and nothing here knows a system call.
 
+pub mod addresses;
 pub mod anvil;
 pub mod bounce;
 pub mod cleanup;

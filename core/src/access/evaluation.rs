@@ -1,5 +1,7 @@
 //! One evaluation: lists within lists, what each item says, and what is kept for the end.
 
+use std::fmt;
+
 use super::outcome::{Deferral, Fault, Note, Said, reply};
 use super::world::AccessWorld;
 use super::{AccessFacts, AccessRules, TemporaryFailure, names};
@@ -21,8 +23,26 @@ impl Said {
     }
 }
 
+/// An item as the configuration names it.
+struct Item<'a>(&'a Restriction, &'a AccessRules);
+
+impl fmt::Display for Item<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let class = match self.0 {
+            Restriction::Class(place) => self.1.lists.classes.get(usize::from(*place)),
+            _ => None,
+        };
+        match class {
+            Some((name, _)) => f.write_str(name),
+            None => self.0.fmt(f),
+        }
+    }
+}
+
 /// The lists of one stage while they are evaluated.
 pub(super) struct Evaluation<'a, W> {
+    /// The parameter whose list is evaluated.
+    parameter: &'static str,
     pub(super) rules: &'a AccessRules,
     pub(super) world: &'a W,
     pub(super) facts: AccessFacts<'a>,
@@ -49,6 +69,7 @@ impl<'a, W: AccessWorld> Evaluation<'a, W> {
         actions: &'a mut MessageActions,
     ) -> Evaluation<'a, W> {
         Evaluation {
+            parameter: "",
             rules,
             world,
             facts,
@@ -71,8 +92,19 @@ impl<'a, W: AccessWorld> Evaluation<'a, W> {
         self.warning_depth = 0;
     }
 
-    /// What the list says: its first item that says something.
-    pub(super) async fn run(&mut self, list: &[Restriction], topic: Topic<'_>) -> Said {
+    /// What the list of a parameter says.
+    pub(super) async fn run(
+        &mut self,
+        parameter: &'static str,
+        list: &[Restriction],
+        topic: Topic<'_>,
+    ) -> Said {
+        self.parameter = parameter;
+        self.items(list, topic).await
+    }
+
+    /// What a list says: its first item that says something.
+    async fn items(&mut self, list: &[Restriction], topic: Topic<'_>) -> Said {
         self.depth += 1;
         let mut said = Said::Dunno;
         for item in list {
@@ -86,6 +118,7 @@ impl<'a, W: AccessWorld> Evaluation<'a, W> {
                 continue;
             }
             said = self.item(item, topic).await;
+            self.world.note(self.parameter, format_args!("{}: {said}", Item(item, self.rules)));
             if self.warning_depth >= self.depth {
                 self.warning_depth = 0;
             }
@@ -109,7 +142,7 @@ impl<'a, W: AccessWorld> Evaluation<'a, W> {
             self.warn(format!("restriction classes nest deeper than {CLASS_DEPTH_MAX}, or form a loop"));
             return self.misconfigured();
         }
-        Box::pin(self.run(list, topic)).await
+        Box::pin(self.items(list, topic)).await
     }
 
     async fn item(&mut self, item: &Restriction, topic: Topic<'_>) -> Said {

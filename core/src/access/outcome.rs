@@ -1,5 +1,7 @@
 //! What restrictions come to: a refusal or none, and lines for the log.
 
+use std::fmt;
+
 use crate::reply::Reply;
 
 /// Bytes of a refusal without its line end (RFC 5321 §4.5.3.1.5 allows 512 with it).
@@ -55,6 +57,16 @@ pub(super) enum Said {
     Permit,
     /// The list refuses.
     Refuse(Reply),
+}
+
+impl fmt::Display for Said {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Said::Dunno => f.write_str("says nothing"),
+            Said::Permit => f.write_str("permits"),
+            Said::Refuse(reply) => write!(f, "refuses: {}", reply.line()),
+        }
+    }
 }
 
 /// The code decides about the first digit of the enhanced code, and the line has an end.

@@ -6,7 +6,7 @@
 //! to; nobody else does.
 //!
 //! Limits: nesting, references and length of expansions (`expand`), services (`master_cf`), patterns of a list and
-//! depth of included files (`network_list`). On failure: every error at once, each with file and line; nothing is
+//! depth of included files (`pattern_list`). On failure: every error at once, each with file and line; nothing is
 //! loaded in part. Standards: Postfix 3.7's file formats.
 
 mod client_rules;
@@ -24,6 +24,7 @@ mod parameters;
 pub mod postconf;
 mod report;
 mod restriction;
+mod restriction_words;
 mod settings;
 mod value;
 
