@@ -75,7 +75,7 @@ parameters! {
         "Received headers from which a message is taken to be looping.";
     IN_FLOW_DELAY "in_flow_delay" Time(Seconds) = "1s", WithoutEffect("reception slows down by ringpost_message_memory"),
         "The pause when mail comes in faster than it is taken on.";
-    INTERNAL_MAIL_FILTER_CLASSES "internal_mail_filter_classes" List = "", WithoutEffect("content is not checked yet"),
+    INTERNAL_MAIL_FILTER_CLASSES "internal_mail_filter_classes" List = "", Refused { reason: "the content of mail of the system itself is not checked", weakens: Weakens::Never },
         "System mail that is checked like other mail.";
     LOCAL_HEADER_REWRITE_CLIENTS "local_header_rewrite_clients" Clients = "permit_inet_interfaces", Honoured("cleanup"),
         "Clients whose messages get missing headers, and complete addresses in headers.";
@@ -107,7 +107,7 @@ parameters! {
         "Macros that milters get at the end of a message.";
     MILTER_END_OF_HEADER_MACROS "milter_end_of_header_macros" List = "i", WithoutEffect("milters are not served yet"),
         "Macros that milters get at the end of the header.";
-    MILTER_HEADER_CHECKS "milter_header_checks" Maps = "", Refused { reason: "content is not checked yet", weakens: Weakens::Always },
+    MILTER_HEADER_CHECKS "milter_header_checks" Maps = "", Refused { reason: "milters are not served yet", weakens: Weakens::Always },
         "Tables of patterns for headers that milters add.";
     MILTER_HELO_MACROS "milter_helo_macros" List = "{tls_version} {cipher} {cipher_bits} {cert_subject} {cert_issuer}", WithoutEffect("milters are not served yet"),
         "Macros that milters get at HELO.";

@@ -13,9 +13,9 @@ parameters! {
         "Where a recipient may be a file.";
     ALLOW_MIN_USER "allow_min_user" Bool = "no", Refused { reason: "local delivery is not served yet", weakens: Weakens::Never },
         "Whether a recipient may begin with a minus sign.";
-    BERKELEY_DB_CREATE_BUFFER_SIZE "berkeley_db_create_buffer_size" Size = "16777216", WithoutEffect("lookup tables are not served yet"),
+    BERKELEY_DB_CREATE_BUFFER_SIZE "berkeley_db_create_buffer_size" Size = "16777216", WithoutEffect("hash and btree tables have a form of our own"),
         "The buffer for making Berkeley DB tables.";
-    BERKELEY_DB_READ_BUFFER_SIZE "berkeley_db_read_buffer_size" Size = "131072", WithoutEffect("lookup tables are not served yet"),
+    BERKELEY_DB_READ_BUFFER_SIZE "berkeley_db_read_buffer_size" Size = "131072", WithoutEffect("hash and btree tables have a form of our own"),
         "The buffer for reading Berkeley DB tables.";
     BIFF "biff" Bool = "yes", WithoutEffect("nobody is told of new mail"),
         "Whether users are told of new mail.";
@@ -45,7 +45,7 @@ parameters! {
         "Whether Delivered-To is set once for all members of a list.";
     HOME_MAILBOX "home_mailbox" Raw = "", Refused { reason: "local delivery is not served yet", weakens: Weakens::Never },
         "The mailbox below a user's home directory.";
-    LMDB_MAP_SIZE "lmdb_map_size" Size = "16777216", WithoutEffect("lookup tables are not served yet"),
+    LMDB_MAP_SIZE "lmdb_map_size" Size = "16777216", WithoutEffect("a table is as large as its content"),
         "The first size of an LMDB table.";
     LOCAL_COMMAND_SHELL "local_command_shell" Text = "", Refused { reason: "local delivery is not served yet", weakens: Weakens::Never },
         "The shell that runs commands.";

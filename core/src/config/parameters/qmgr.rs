@@ -11,7 +11,7 @@ parameters! {
         "By how many percent a message needs fewer slots to overtake.";
     DEFAULT_DELIVERY_SLOT_LOAN "default_delivery_slot_loan" Int(0, 100000) = "3", Honoured("qmgr"),
         "Slots that are lent in advance.";
-    DEFAULT_DELIVERY_STATUS_FILTER "default_delivery_status_filter" Maps = "", Refused { reason: "lookup tables are not served yet", weakens: Weakens::Never },
+    DEFAULT_DELIVERY_STATUS_FILTER "default_delivery_status_filter" Maps = "", Refused { reason: "replies of servers are taken as they are", weakens: Weakens::Never },
         "Tables that change the enhanced status code of a delivery.";
     DEFAULT_DESTINATION_CONCURRENCY_FAILED_COHORT_LIMIT "default_destination_concurrency_failed_cohort_limit" Int(0, 10000) = "1", Honoured("qmgr"),
         "Windows full of failures after which a destination is dead; 0 for never.";

@@ -25,7 +25,7 @@ parameters! {
         "How often the use of the connection cache is logged.";
     CONNECTION_CACHE_TTL_LIMIT "connection_cache_ttl_limit" Time(Seconds) = "2s", Honoured("smtp"),
         "The longest time for which the cache keeps a connection.";
-    DAEMON_TABLE_OPEN_ERROR_IS_FATAL "daemon_table_open_error_is_fatal" Bool = "no", WithoutEffect("lookup tables are not served yet"),
+    DAEMON_TABLE_OPEN_ERROR_IS_FATAL "daemon_table_open_error_is_fatal" Bool = "no", WithoutEffect("who asks a table that cannot be opened is told to try again"),
         "Whether a table that cannot be opened ends a daemon.";
     DAEMON_TIMEOUT "daemon_timeout" Time(Seconds) = "18000s", WithoutEffect("there is no watchdog"),
         "The longest time for one request before a watchdog ends the daemon.";

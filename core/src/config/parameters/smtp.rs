@@ -55,13 +55,13 @@ parameters! {
         "The longest wait for the server to take a piece of content.";
     SMTP_DEFER_IF_NO_MX_ADDRESS_FOUND "smtp_defer_if_no_mx_address_found" Bool = "no", Refused { reason: "such mail is returned", weakens: Weakens::Never },
         "Whether mail waits when no mail exchanger has an address.";
-    SMTP_DELIVERY_STATUS_FILTER "smtp_delivery_status_filter" Maps = "$default_delivery_status_filter", Refused { reason: "lookup tables are not served yet", weakens: Weakens::Never },
+    SMTP_DELIVERY_STATUS_FILTER "smtp_delivery_status_filter" Maps = "$default_delivery_status_filter", Refused { reason: "replies of servers are taken as they are", weakens: Weakens::Never },
         "Tables that change the status of deliveries.";
-    SMTP_DISCARD_EHLO_KEYWORD_ADDRESS_MAPS "smtp_discard_ehlo_keyword_address_maps" Maps = "", Refused { reason: "lookup tables are not served yet", weakens: Weakens::Never },
+    SMTP_DISCARD_EHLO_KEYWORD_ADDRESS_MAPS "smtp_discard_ehlo_keyword_address_maps" Maps = "", Refused { reason: "keywords are discarded for all servers alike", weakens: Weakens::Never },
         "EHLO keywords of single servers that are ignored.";
     SMTP_DISCARD_EHLO_KEYWORDS "smtp_discard_ehlo_keywords" List = "", Honoured("smtp"),
         "EHLO keywords of servers that are ignored.";
-    SMTP_DNS_REPLY_FILTER "smtp_dns_reply_filter" Maps = "", Refused { reason: "lookup tables are not served yet", weakens: Weakens::Never },
+    SMTP_DNS_REPLY_FILTER "smtp_dns_reply_filter" Maps = "", Refused { reason: "answers of the DNS are taken as they are", weakens: Weakens::Never },
         "A table that changes DNS answers.";
     SMTP_DNS_RESOLVER_OPTIONS "smtp_dns_resolver_options" List = "", Refused { reason: "names are always looked up as they are", weakens: Weakens::Never },
         "How the resolver completes names.";
@@ -113,7 +113,7 @@ parameters! {
         "Whether servers of equal preference are tried in random order.";
     SMTP_RCPT_TIMEOUT "smtp_rcpt_timeout" Time(Seconds) = "300s", Honoured("smtp"),
         "The longest wait for the answer to RCPT.";
-    SMTP_REPLY_FILTER "smtp_reply_filter" Maps = "", Refused { reason: "lookup tables are not served yet", weakens: Weakens::Never },
+    SMTP_REPLY_FILTER "smtp_reply_filter" Maps = "", Refused { reason: "replies of servers are taken as they are", weakens: Weakens::Never },
         "A table that changes servers' replies.";
     SMTP_RSET_TIMEOUT "smtp_rset_timeout" Time(Seconds) = "20s", Honoured("smtp"),
         "The longest wait for the answer to RSET.";

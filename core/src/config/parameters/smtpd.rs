@@ -79,7 +79,7 @@ parameters! {
         "EHLO keywords that are not announced to single clients.";
     SMTPD_DISCARD_EHLO_KEYWORDS "smtpd_discard_ehlo_keywords" List = "", Honoured("smtpd"),
         "EHLO keywords that are not announced.";
-    SMTPD_DNS_REPLY_FILTER "smtpd_dns_reply_filter" Maps = "", Refused { reason: "lookup tables are not served yet", weakens: Weakens::Never },
+    SMTPD_DNS_REPLY_FILTER "smtpd_dns_reply_filter" Maps = "", Refused { reason: "answers of the DNS are taken as they are", weakens: Weakens::Never },
         "A table that changes DNS answers.";
     SMTPD_END_OF_DATA_RESTRICTIONS "smtpd_end_of_data_restrictions" Restrictions = "", Honoured("smtpd"),
         "Restrictions after the final dot.";
