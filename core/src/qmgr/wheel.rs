@@ -99,46 +99,57 @@ impl Wheel {
 struct Ring {
     slots: Box<[List]>,
     occupied: Box<[u64]>,
+    /// A bit for each word of `occupied` that is not zero: the wheel is asked after every delivery when it wants to be
+    /// turned, and is mostly empty.
+    words: u128,
 }
 
 impl Ring {
     fn new(slots: u32) -> Self {
-        assert!(slots.is_multiple_of(64));
+        assert!(slots.is_multiple_of(64) && slots / 64 <= u128::BITS);
         Self {
             slots: vec![List::EMPTY; slots as usize].into_boxed_slice(),
             occupied: vec![0; slots as usize / 64].into_boxed_slice(),
+            words: 0,
         }
     }
 
     fn push(&mut self, roster: &mut Roster, slot: u32, index: u32) {
         roster.push_back(&mut self.slots[slot as usize], index);
         self.occupied[slot as usize / 64] |= 1 << (slot % 64);
+        self.words |= 1 << (slot / 64);
+    }
+
+    fn vacate(&mut self, slot: u32) {
+        let word = &mut self.occupied[slot as usize / 64];
+        *word &= !(1 << (slot % 64));
+        if *word == 0 {
+            self.words &= !(1 << (slot / 64));
+        }
     }
 
     fn take(&mut self, slot: u32) -> List {
-        self.occupied[slot as usize / 64] &= !(1 << (slot % 64));
+        self.vacate(slot);
         std::mem::replace(&mut self.slots[slot as usize], List::EMPTY)
     }
 
     /// How many slots after `start` the first one lies that is not empty.
     fn first_occupied(&self, start: u32) -> Option<u32> {
-        let words = self.occupied.len();
-        let first = start as usize / 64;
-        let before_start = (1u64 << (start % 64)) - 1;
-        for step in 0..=words {
-            let mut word = self.occupied[(first + step) % words];
-            if step == 0 {
-                word &= !before_start;
-            } else if step == words {
-                word &= before_start;
-            }
-            if word != 0 {
-                let slot = ((first + step) % words) as u32 * 64 + word.trailing_zeros();
-                let slots = self.slots.len() as u32;
-                return Some((slot + slots - start) % slots);
-            }
+        if self.words == 0 {
+            return None;
         }
-        None
+        let first = start / 64;
+        let from_start = self.occupied[first as usize] >> (start % 64) << (start % 64);
+        let (word, bits) = if from_start != 0 {
+            (first, from_start)
+        } else {
+            // The words behind, then from the top; at last what stands before `start` in its own word.
+            let behind = self.words & u128::MAX.checked_shl(first + 1).unwrap_or(0);
+            let word = if behind != 0 { behind.trailing_zeros() } else { self.words.trailing_zeros() };
+            (word, self.occupied[word as usize])
+        };
+        let slots = self.slots.len() as u32;
+        Some((word * 64 + bits.trailing_zeros() + slots - start) % slots)
     }
 
     fn drain(&mut self, mut each: impl FnMut(List)) {
@@ -150,10 +161,11 @@ impl Ring {
     }
 
     fn prune(&mut self, roster: &mut Roster) {
-        for (slot, list) in self.slots.iter_mut().enumerate() {
+        for slot in 0..self.slots.len() {
+            let list = &mut self.slots[slot];
             roster.prune(list);
             if list.is_empty() {
-                self.occupied[slot / 64] &= !(1 << (slot % 64));
+                self.vacate(slot as u32);
             }
         }
     }
