@@ -21,8 +21,8 @@ pub const TRANSCRIPT_BYTES_MAX: usize = 8 * 1024;
 /// Bytes of one line that are kept: addresses fit, and sixteen of the longest lines.
 pub const LINE_BYTES_MAX: usize = 500;
 
-/// What a transcript begins with, so that a usual session grows it once.
-const FIRST_BYTES: usize = 512;
+/// What a transcript begins with: a session with one message has room in it.
+const FIRST_BYTES: usize = 1024;
 
 /// What stands for a line that may hold a secret.
 const HIDDEN: &str = "(hidden: it may hold a password)";
@@ -95,17 +95,17 @@ impl Transcript {
             let shown = MECHANISMS.iter().find(|name| mechanism.eq_ignore_ascii_case(name.as_bytes()));
             let parts = ["AUTH", " ", shown.copied().unwrap_or(HIDDEN)];
             let count = if rest.is_empty() { 1 } else { 3 };
-            self.lines.add(self.commands_from, &parts[..count].concat());
+            self.lines.add_line(self.commands_from, parts[..count].concat().as_bytes());
             return;
         }
         let known = std::str::from_utf8(word).is_ok_and(is_known);
         if known {
             self.after_auth = false;
         } else if self.after_auth || looks_like_a_login(line) {
-            self.lines.add(self.commands_from, HIDDEN);
+            self.lines.add_line(self.commands_from, HIDDEN.as_bytes());
             return;
         }
-        self.lines.add_bytes(self.commands_from, line);
+        self.lines.add_line(self.commands_from, line);
     }
 
     /// Commands of our own, each with its CRLF.
@@ -119,11 +119,9 @@ impl Transcript {
     }
 
     /// A reply, which may have several lines.
-    pub fn reply(&mut self, text: &str) {
+    pub fn reply(&mut self, text: impl AsRef<[u8]>) {
         if self.is_kept() {
-            for line in text.split('\n') {
-                self.lines.add(self.commands_from.other(), line.strip_suffix('\r').unwrap_or(line));
-            }
+            self.lines.add_lines(self.commands_from.other(), text.as_ref());
         }
     }
 
@@ -131,7 +129,7 @@ impl Transcript {
     pub fn no_reply(&mut self, bytes: &[u8]) {
         if self.is_kept() {
             let line = bytes.split(|&byte| byte == b'\n').next().unwrap_or_default();
-            self.lines.add_bytes(self.commands_from.other(), line.trim_ascii_end());
+            self.lines.add_line(self.commands_from.other(), line.trim_ascii_end());
         }
     }
 
@@ -184,7 +182,8 @@ impl Transcript {
             self.forget();
             return None;
         }
-        let excerpt = Excerpt { met, lines: std::mem::take(&mut self.lines), reason: self.reason };
+        let (text, left_out) = self.lines.take_text();
+        let excerpt = Excerpt { met, text, left_out, reason: self.reason };
         self.forget();
         Some(Box::new(excerpt))
     }

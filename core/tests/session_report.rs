@@ -65,7 +65,7 @@ fn nothing_that_a_peer_says_becomes_a_field_or_a_line_of_its_own() {
         [&b"X\r\n.\r\nBcc: everyone@example.com"[..], b"\xff\xfe\x00\x1b[2J", &b"\xc3\xbc ".repeat(400)]
     {
         session.command(line, |_| false);
-        session.reply(&String::from_utf8_lossy(line));
+        session.reply(line);
     }
     session.blame(ErrorClass::Protocol);
     let excerpt = session.cut().expect("reported");
