@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use memchr::memmem;
+use memchr::memchr;
 
 /// One header as it stands in the message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +23,11 @@ impl Header<'_> {
 
     /// The value as text: unfolded, trimmed, invalid UTF-8 and control characters as `?`; at most `bytes_max` bytes.
     pub fn value_text(&self, bytes_max: usize) -> String {
+        if self.value.iter().fold(true, |plain, byte| plain & matches!(byte, b' '..=b'~'))
+            && let Ok(plain) = std::str::from_utf8(self.value.trim_ascii())
+        {
+            return plain[..plain.len().min(bytes_max)].to_owned();
+        }
         let mut text = String::new();
         for c in String::from_utf8_lossy(self.value).trim().chars() {
             let c = match c {
@@ -124,13 +129,17 @@ impl<'a> Iterator for HeaderCursor<'a> {
         }
         let mut from = colon;
         let end = loop {
-            let Some(found) = memmem::find(&rest[from..], b"\r\n") else {
+            let Some(found) = memchr(b'\n', &rest[from..]) else {
                 if self.whole {
                     break rest.len();
                 }
                 return self.stop(BlockEnd::Input(start));
             };
-            let next = from + found + 2;
+            let next = from + found + 1;
+            if rest[next - 2] != b'\r' {
+                from = next;
+                continue;
+            }
             match rest.get(next) {
                 Some(b' ' | b'\t') => from = next,
                 None if !self.whole => return self.stop(BlockEnd::Input(start)),

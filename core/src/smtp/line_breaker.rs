@@ -26,6 +26,13 @@ impl LineBreaker {
         let mut written = 0;
         let mut at = 0;
         while at < content.len() {
+            // As far as nothing can be too long, only the last line end matters.
+            let reach = at.saturating_add(self.limit.saturating_sub(self.column)).min(content.len());
+            if let Some(last) = memchr::memrchr(b'\n', &content[at..reach]) {
+                at += last + 1;
+                self.column = 0;
+                continue;
+            }
             let end = memchr::memchr(b'\n', &content[at..]).map_or(content.len(), |found| at + found + 1);
             // The line end does not count; a CR at the very end of a piece may belong to one.
             let mut text_end = end;

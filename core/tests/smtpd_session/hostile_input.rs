@@ -26,6 +26,8 @@ fn wire_bytes() -> impl Strategy<Value = Vec<u8>> {
         Just(b"\0".to_vec()),
         Just(b"Received: x".to_vec()),
         Just(b"text".to_vec()),
+        // More than a scanner looks at in one step.
+        Just(b"lines of usual length, and enough of them\r\n".repeat(14)),
         prop::collection::vec(any::<u8>(), 0..4),
     ];
     prop::collection::vec(piece, 0..40).prop_map(|pieces| pieces.concat())
