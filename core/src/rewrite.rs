@@ -43,6 +43,23 @@ pub enum Context {
     Remote,
 }
 
+/// Bytes of an atom that no step of rewriting looks at.
+const PLAIN: [bool; 256] = {
+    let mut plain = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        plain[byte] = byte >= 0x80 || (byte as u8).is_ascii_alphanumeric();
+        byte += 1;
+    }
+    let others = b"#$&'*+-/=?^_`{}~";
+    let mut index = 0;
+    while index < others.len() {
+        plain[others[index] as usize] = true;
+        index += 1;
+    }
+    plain
+};
+
 impl RewriteSettings {
     /// The address in standard form; borrowed, and without any work, when it is in it already.
     pub fn rewrite<'a>(&self, address: &'a str, context: Context) -> Cow<'a, str> {
@@ -73,12 +90,10 @@ impl RewriteSettings {
     /// The usual: a dot-atom, an `@`, a domain with a dot in it. Says no to many that would not change either.
     fn is_standard(&self, address: &str) -> bool {
         let Some((local, domain)) = address.split_once('@') else { return false };
-        let plain =
-            |byte: u8| byte.is_ascii_alphanumeric() || byte >= 0x80 || b"#$&'*+-/=?^_`{}~".contains(&byte);
         let dotted = |text: &str| {
             let mut after_dot = true;
             let sound = text.bytes().all(|byte| {
-                let sound = plain(byte) || (byte == b'.' && !after_dot);
+                let sound = PLAIN[usize::from(byte)] || (byte == b'.' && !after_dot);
                 after_dot = byte == b'.';
                 sound
             });

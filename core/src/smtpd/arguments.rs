@@ -1,5 +1,7 @@
 //! The arguments of MAIL, RCPT and BDAT.
 
+use memchr::memchr2;
+
 use super::event::{Event, escaped};
 use super::session::Session;
 use super::settings::{Extension, SmtpdSettings};
@@ -154,11 +156,18 @@ fn path_after<'a>(keyword: &str, arguments: &'a str) -> Option<(&'a str, &'a str
     if !head.eq_ignore_ascii_case(keyword) {
         return None;
     }
-    let text = arguments[keyword.len()..].trim_start_matches([' ', '\t']);
+    let text = arguments[keyword.len()..].trim_ascii_start();
     if text.is_empty() {
         return None;
     }
     let bracketed = text.starts_with('<');
+    // Nearly no path has a quote before its end.
+    if bracketed
+        && let Some(end) = memchr2(b'"', b'>', text.as_bytes())
+        && text.as_bytes()[end] == b'>'
+    {
+        return Some(text.split_at(end + 1));
+    }
     let mut quoted = false;
     let mut escaped = false;
     for (index, byte) in text.bytes().enumerate() {
