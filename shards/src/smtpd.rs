@@ -45,6 +45,9 @@ use self::world::World;
 /// What a client is told when the spool has no room, before it sends the message.
 const NO_ROOM: Reply = Reply::fixed("452 4.3.1 Insufficient system storage");
 
+/// Room for what is said in one flight, so that it grows seldom: the reply to EHLO is the longest.
+const REPLY_BYTES_USUAL: usize = 256;
+
 /// Starts a session; the caller has counted it among this shard's sessions.
 pub fn start(shard: &Rc<Shard>, service: u16, stream: Stream) {
     shard.counters.sessions.one();
@@ -145,7 +148,7 @@ impl<'a> Server<'a> {
             counted: counted.filter(|client| anvil::connected(shard, *client)),
             service,
             stream,
-            replies: Vec::new(),
+            replies: Vec::with_capacity(REPLY_BYTES_USUAL),
             content: Vec::new(),
             incoming: None,
             early,

@@ -1,33 +1,50 @@
 //! The header lines that we write.
 
-use std::fmt::Write;
 use std::net::IpAddr;
 
 use super::{CleanupSettings, Facts, Seen};
+use crate::logline::AddressText;
 
 /// The trace header, in wire form (RFC 5321 §4.4). `for` stands only with a single recipient, so that no recipient
 /// learns of another.
 pub(super) fn received(settings: &CleanupSettings, facts: &Facts<'_>) -> Vec<u8> {
     let name = facts.client_name.unwrap_or("unknown");
     let helo = facts.helo.unwrap_or(name);
-    let tag = if matches!(facts.client_address, IpAddr::V6(_)) { "IPv6:" } else { "" };
+    let tag = if matches!(facts.client_address.to_canonical(), IpAddr::V6(_)) { "IPv6:" } else { "" };
     // RFC 6531 §4.3: the protocol names of RFC 3848 with UTF8 in place of E.
     let (utf8, protocol) = match facts.smtputf8 {
         true => ("UTF8", facts.protocol.trim_start_matches('E')),
         false => ("", facts.protocol),
     };
-    let mut text = String::with_capacity(256);
-    let written = write!(
-        text,
-        "Received: from {helo} ({name} [{tag}{}])\r\n\tby {} ({}) with {utf8}{protocol} id {}",
-        facts.client_address, settings.myhostname, settings.mail_name, facts.queue_id
-    )
-    .and_then(|()| match facts.recipient {
-        Some(recipient) => write!(text, "\r\n\tfor <{recipient}>; {}\r\n", facts.date),
-        None => write!(text, "; {}\r\n", facts.date),
-    });
-    written.expect("a String takes any text");
-    text.into_bytes()
+    let address = AddressText::new(facts.client_address);
+    let (before, recipient, after) = match facts.recipient {
+        Some(recipient) => ("\r\n\tfor <", recipient.as_str(), ">; "),
+        None => ("", "", "; "),
+    };
+    let parts = [
+        "Received: from ",
+        helo,
+        " (",
+        name,
+        " [",
+        tag,
+        address.as_str(),
+        "])\r\n\tby ",
+        &settings.myhostname,
+        " (",
+        &settings.mail_name,
+        ") with ",
+        utf8,
+        protocol,
+        " id ",
+        facts.queue_id,
+        before,
+        recipient,
+        after,
+        facts.date,
+        "\r\n",
+    ];
+    parts.concat().into_bytes()
 }
 
 /// The first headers of a message that the system itself writes: trace, date and message-id.

@@ -14,7 +14,7 @@ mod text;
 pub use delay::{Delays, append_delay};
 pub use text::{VALUE_BYTES_MAX, append_printable};
 
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv6Addr};
 
 use crate::date::{SyslogTime, Zone};
 
@@ -455,13 +455,48 @@ pub struct AddressText {
 impl AddressText {
     /// IPv4 as four numbers; IPv6 shortened as RFC 5952 has it, IPv4-mapped ones as IPv4.
     pub fn new(address: IpAddr) -> Self {
+        match address.to_canonical() {
+            IpAddr::V4(address) => Self::of_v4(address.octets()),
+            IpAddr::V6(address) => Self::of_v6(address),
+        }
+    }
+
+    /// Every session and every message print some, so this does without the formatter.
+    fn of_v4(octets: [u8; 4]) -> Self {
+        let mut text = Self { text: [0; 45], length: 0 };
+        for (index, octet) in octets.into_iter().enumerate() {
+            if index > 0 {
+                text.push(b'.');
+            }
+            if octet >= 100 {
+                text.push(b'0' + octet / 100);
+            }
+            if octet >= 10 {
+                text.push(b'0' + octet / 10 % 10);
+            }
+            text.push(b'0' + octet % 10);
+        }
+        text
+    }
+
+    fn push(&mut self, byte: u8) {
+        self.text[usize::from(self.length)] = byte;
+        self.length += 1;
+    }
+
+    fn of_v6(address: Ipv6Addr) -> Self {
         use std::io::Write;
         let mut text = [0; 45];
         let mut rest = &mut text[..];
         // The longest IPv6 text has 45 bytes; were one longer, a cut address in a log line would be the right answer.
-        let _ = write!(rest, "{}", address.to_canonical());
+        let _ = write!(rest, "{address}");
         let length = (45 - rest.len()) as u8;
         Self { text, length }
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(self.as_bytes()).expect("addresses are ASCII")
     }
 
     /// The text.

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use super::settings::Extension;
+use crate::logline::AddressText;
 
 /// How the search for a name of the client ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -86,13 +87,16 @@ impl Client {
     /// `name[address]`, with `:port` if wanted.
     pub fn text(&self, with_port: bool) -> String {
         let name = self.name_or_unknown();
+        let address = AddressText::new(self.address);
         // XCLIENT may take the address away; it is then unspecified.
-        let mut text = match self.address.is_unspecified() {
-            true => format!("{name}[unknown]"),
-            false => format!("{name}[{}]", self.address),
-        };
+        let address = if self.address.is_unspecified() { "unknown" } else { address.as_str() };
+        let mut text = String::with_capacity(name.len() + address.len() + 8);
+        for part in [name, "[", address, "]"] {
+            text.push_str(part);
+        }
         if with_port {
-            text += &format!(":{}", self.port);
+            text.push(':');
+            text.push_str(itoa::Buffer::new().format(self.port));
         }
         text
     }

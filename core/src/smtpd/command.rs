@@ -1,7 +1,5 @@
 //! The command table and the statistics that the disconnect line prints.
 
-use std::fmt::Write;
-
 /// A command word. The order is that of the disconnect statistics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verb {
@@ -96,7 +94,7 @@ impl Statistics {
 
     /// `ehlo=1 mail=1/2 quit=1 commands=3/4`; no command at all is `commands=0/0`.
     pub(super) fn text(&self) -> String {
-        let mut text = String::new();
+        let mut text = String::with_capacity(96);
         let mut sum = (0u32, 0u32);
         for (row, &(ok, total)) in TABLE.iter().zip(&self.0) {
             if total > 0 {
@@ -111,12 +109,13 @@ impl Statistics {
 }
 
 fn print_count(text: &mut String, name: &str, ok: u32, total: u32) {
-    let written = if ok == total && total > 0 {
-        write!(text, "{name}={ok}")
-    } else {
-        write!(text, "{name}={ok}/{total}")
-    };
-    written.expect("a String takes any text");
+    text.push_str(name);
+    text.push('=');
+    text.push_str(itoa::Buffer::new().format(ok));
+    if ok != total || total == 0 {
+        text.push('/');
+        text.push_str(itoa::Buffer::new().format(total));
+    }
 }
 
 #[cfg(test)]

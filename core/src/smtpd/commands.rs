@@ -18,6 +18,8 @@ use crate::reply::Reply;
 
 const SEND_HELO_FIRST: &str = "503 5.5.1 Error: send HELO/EHLO first";
 const TOO_BIG: &str = "552 5.3.4 Error: message file too big";
+/// What a reply to EHLO has room in.
+const EHLO_BYTES_USUAL: usize = 320;
 const DOT_PROMPT: &str = "354 End data with <CR><LF>.<CR><LF>";
 
 impl Session {
@@ -120,23 +122,22 @@ impl Session {
         if verb == Verb::Helo {
             self.say(replies, &format!("250 {}", settings.myhostname));
         } else {
-            let mut text = format!("250-{}\r\n", settings.myhostname);
-            let offered = || Extension::ALL.into_iter().filter(|extension| self.offers(*extension));
-            let count = offered().count();
-            for (index, extension) in offered().enumerate() {
-                text.push_str(if index + 1 == count { "250 " } else { "250-" });
+            let mut text = String::with_capacity(EHLO_BYTES_USUAL);
+            text.push_str("250-");
+            text.push_str(&settings.myhostname);
+            let mut last_line = 0;
+            for extension in Extension::ALL.into_iter().filter(|extension| self.offers(*extension)) {
+                text.push_str("\r\n");
+                last_line = text.len();
+                text.push_str("250-");
                 text.push_str(extension.keyword());
                 text.push_str(extension.attributes());
                 if extension == Extension::Size && settings.message_size_limit > 0 {
-                    text.push_str(&format!(" {}", settings.message_size_limit));
-                }
-                if index + 1 < count {
-                    text.push_str("\r\n");
+                    text.push(' ');
+                    text.push_str(itoa::Buffer::new().format(settings.message_size_limit));
                 }
             }
-            if count == 0 {
-                text = format!("250 {}", settings.myhostname);
-            }
+            text.replace_range(last_line + 3..last_line + 4, " ");
             self.say(replies, &text);
         }
         self.done(verb, true);

@@ -290,6 +290,11 @@ fn port(value: &str) -> Option<u16> {
 
 /// What has a meaning in headers and log lines is blotted out.
 pub(super) fn blotted(text: &str) -> Box<str> {
+    let is_plain =
+        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'[' | b']' | b':');
+    if text.bytes().all(is_plain) {
+        return text.into();
+    }
     let blot = |c: char| if " <>()\\\";@\t".contains(c) || c.is_control() { '?' } else { c };
     text.chars().map(blot).collect()
 }

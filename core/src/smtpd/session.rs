@@ -218,10 +218,9 @@ impl Session {
 
     /// The greeting.
     pub fn greet(&mut self, replies: &mut Vec<u8>) {
-        if self.transcript.is_kept() {
-            self.transcript.reply(&format!("220 {}", self.settings.banner));
-        }
+        let from = replies.len();
         put_line(replies, "220 ", &self.settings.banner);
+        self.transcript.reply(replies[from..].trim_ascii_end());
     }
 
     /// Instead of a greeting: refuses the connection; the next step asks to close.
@@ -393,12 +392,15 @@ impl Session {
         let Ok(line) = std::str::from_utf8(line) else {
             return self.fault(replies, "500 5.5.2 Error: bad UTF-8 syntax");
         };
-        let line = line.trim_matches([' ', '\t']);
-        // A NUL or a stray CR has no place in any command; nothing after this test sees one.
-        if line.is_empty() || line.bytes().any(|byte| byte < b' ' && byte != b'\t' || byte == 0x7f) {
+        // A NUL or a stray CR has no place in any command; nothing after this test sees one. All bytes are looked at,
+        // which is quicker than to stop at the first.
+        let is_bad = |byte: u8| (byte < b' ') & (byte != b'\t') | (byte == 0x7f);
+        let is_plain = !line.bytes().fold(false, |bad, byte| bad | is_bad(byte));
+        let line = line.trim_ascii();
+        if line.is_empty() || !is_plain {
             return self.fault(replies, "500 5.5.2 Error: bad syntax");
         }
-        let word_end = line.find([' ', '\t']).unwrap_or(line.len());
+        let word_end = line.bytes().position(|byte| matches!(byte, b' ' | b'\t')).unwrap_or(line.len());
         let (word, arguments) = line.split_at(word_end);
         let verb = Verb::of(word);
         self.statistics.count(verb);
@@ -426,7 +428,7 @@ impl Session {
                 return None;
             }
         }
-        self.carry_out(verb, arguments.trim_start_matches([' ', '\t']), replies, content)
+        self.carry_out(verb, arguments.trim_ascii_start(), replies, content)
     }
 
     /// `smtpd_forbidden_commands`, and what looks like a header or begins with no letter: a web browser, or a client
@@ -737,6 +739,7 @@ impl Session {
 }
 
 fn put_line(out: &mut Vec<u8>, head: &str, text: &str) {
+    out.reserve(head.len() + text.len() + 2);
     out.extend_from_slice(head.as_bytes());
     out.extend_from_slice(text.as_bytes());
     out.extend_from_slice(b"\r\n");
