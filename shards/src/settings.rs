@@ -138,6 +138,14 @@ pub struct SmtpSettings {
     pub address_preference: AddressPreference,
     /// `smtp_balance_inet_protocols`.
     pub balance_families: bool,
+    /// `smtp_fallback_relay`: destinations for mail whose own put it off.
+    pub fallback_relays: Vec<String>,
+    /// `disable_dns_lookups`, or `smtp_dns_support_level = disabled`: domains have no exchangers.
+    pub ignores_mx: bool,
+    /// `ignore_mx_lookup_error`.
+    pub forgives_mx_errors: bool,
+    /// `smtp_defer_if_no_mx_address_found`.
+    pub waits_for_addresses: bool,
     /// Families that may be used: IPv4, IPv6.
     pub families: (bool, bool),
 }
@@ -490,6 +498,15 @@ fn dns_servers(view: &View<'_>) -> Result<Vec<SocketAddr>, Failure> {
     listed.iter().map(parse).collect()
 }
 
+fn ignores_mx(view: &View<'_>) -> Result<bool, Failure> {
+    match view.text(names::SMTP_DNS_SUPPORT_LEVEL).as_str() {
+        "" => Ok(view.flag(names::DISABLE_DNS_LOOKUPS)),
+        "disabled" => Ok(true),
+        "enabled" => Ok(false),
+        level => Err(Failure::config(format!("smtp_dns_support_level: \"{level}\" is not served"))),
+    }
+}
+
 fn smtp(config: &Config) -> Result<SmtpSettings, Failure> {
     let view = match config.transport("smtp") {
         Some(service) => config.for_service(service),
@@ -555,6 +572,10 @@ fn smtp(config: &Config) -> Result<SmtpSettings, Failure> {
             _ => AddressPreference::Any,
         },
         balance_families: view.flag(names::SMTP_BALANCE_INET_PROTOCOLS),
+        fallback_relays: view.list(names::SMTP_FALLBACK_RELAY),
+        ignores_mx: ignores_mx(&view)?,
+        forgives_mx_errors: view.flag(names::IGNORE_MX_LOOKUP_ERROR),
+        waits_for_addresses: view.flag(names::SMTP_DEFER_IF_NO_MX_ADDRESS_FOUND),
         families: (
             view.uses_protocol(IpAddr::from([127, 0, 0, 1])),
             view.uses_protocol(IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1])),

@@ -6,6 +6,9 @@ use super::next_hop::fold_name;
 use super::{ADDRESSES_PER_HOST_MAX, HopHost, MX_HOSTS_MAX, NextHop};
 use crate::dsn::{Class, Status};
 
+/// The status of mail that would come back here.
+const LOOPS_BACK: Status = Status::permanent(4, 6);
+
 /// The record types that are asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RecordType {
@@ -108,6 +111,12 @@ pub struct ResolveOptions {
     pub preference: AddressPreference,
     /// `smtp_balance_inet_protocols`: when the limit cuts, keep some of each family.
     pub balance: bool,
+    /// Exchangers are not asked for: a domain is a host (`disable_dns_lookups`, `smtp_dns_support_level`).
+    pub ignores_mx: bool,
+    /// `ignore_mx_lookup_error`: where the exchangers cannot be had, a domain is a host.
+    pub forgives_mx_errors: bool,
+    /// `smtp_defer_if_no_mx_address_found`: exchangers without an address may get one later.
+    pub waits_for_addresses: bool,
     /// IPv4 is enabled.
     pub ipv4: bool,
     /// IPv6 is enabled.
@@ -125,6 +134,9 @@ impl Default for ResolveOptions {
             randomize: true,
             preference: AddressPreference::Any,
             balance: true,
+            ignores_mx: false,
+            forgives_mx_errors: false,
+            waits_for_addresses: false,
             ipv4: true,
             ipv6: true,
             own_names: Vec::new(),
@@ -165,6 +177,11 @@ pub struct LookupFailure {
 impl LookupFailure {
     fn new(status: Status, text: String) -> LookupFailure {
         LookupFailure { status, text }
+    }
+
+    /// The mail would come back here: no other server may be tried for it.
+    pub fn is_loop(&self) -> bool {
+        self.status == LOOPS_BACK
     }
 
     /// Postfix's words for a name that does not resolve.
@@ -242,6 +259,9 @@ impl Resolution {
                 resolution.conclude()
             }
             HopHost::Host(name) => resolution.look_up_hosts(vec![(0, name)]),
+            HopHost::Domain(name) if resolution.options.ignores_mx => {
+                resolution.look_up_hosts(vec![(0, name)])
+            }
             HopHost::Domain(name) => resolution.ask(vec![Query { name, kind: RecordType::Mx }]),
         };
         (resolution, step)
@@ -279,6 +299,9 @@ impl Resolution {
             Answer::NotFound => {
                 let status = Status::permanent(4, 4);
                 return Step::Failed(LookupFailure::name_service(query, "Host not found", status));
+            }
+            Answer::Unavailable if self.options.forgives_mx_errors => {
+                return self.look_up_hosts(vec![(0, query.name.clone())]);
             }
             Answer::Unavailable => {
                 let status = Status::persistent(4, 3);
@@ -382,7 +405,7 @@ impl Resolution {
 
     fn loops_back(&self) -> LookupFailure {
         let text = format!("mail for {} loops back to myself", self.next_hop.host_text());
-        LookupFailure::new(Status::permanent(4, 6), text)
+        LookupFailure::new(LOOPS_BACK, text)
     }
 
     /// All answers are in.
@@ -406,7 +429,11 @@ impl Resolution {
                 let text = format!("no usable address for {}", self.next_hop.host_text());
                 LookupFailure::new(Status::permanent(4, 4), text)
             };
-            return Step::Failed(self.failure.take().unwrap_or_else(none));
+            let mut failure = self.failure.take().unwrap_or_else(none);
+            if self.from_mx && self.options.waits_for_addresses {
+                failure.status = failure.status.with_class(Class::Persistent);
+            }
+            return Step::Failed(failure);
         }
         if self.from_mx {
             let own = |server: &&Server| self.options.own_addresses.contains(&server.address.ip());

@@ -51,6 +51,9 @@ enum Reuse {
     No,
 }
 
+/// Whether another destination may be tried for the recipients that are left.
+type GoesOn = bool;
+
 /// What recipients are told when the transport as a whole has failed.
 const UNAVAILABLE: &str = "mail transport unavailable";
 
@@ -126,31 +129,70 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    /// Tries the site's servers in order, each over a connection that another site keeps, else over a fresh one.
+    /// Tries the site's destinations in order, then the fallback relays for whoever was put off.
     async fn over_servers(mut self, connection: &mut Option<Connection>, reuse: Reuse) -> DeliveryEnd {
         let nexthop = self.shard.qmgr.nexthop(self.site);
-        let mut servers = match route::servers(self.shard, &nexthop).await {
-            Ok(servers) => servers,
-            Err(NoServers::Failed(failure)) => {
+        let fallbacks = self.shard.settings.smtp.fallback_relays.iter().map(String::as_str);
+        let mut destinations = route::destinations(&nexthop).chain(fallbacks).peekable();
+        while let Some(destination) = destinations.next() {
+            let is_last = destinations.peek().is_none();
+            let goes_on = self.over_servers_of(destination, is_last, connection, reuse).await;
+            if !goes_on || self.open.is_empty() {
+                break;
+            }
+        }
+        self.give_up_open();
+        self.end
+    }
+
+    /// The servers of one destination; none, and the result of all recipients that are left, if there are none. What is
+    /// not found is only put off where another destination may be tried.
+    async fn servers_of(&mut self, destination: &str, is_last: bool) -> Result<Vec<Server>, GoesOn> {
+        match route::servers(self.shard, destination).await {
+            Ok(servers) => Ok(servers),
+            Err(NoServers::Failed(failure)) if is_last => {
                 self.fail_all(&failure, None);
-                Vec::new()
+                Err(true)
+            }
+            Err(NoServers::Failed(failure)) => {
+                let status = failure.status.with_class(Class::Persistent);
+                self.fail_all(&Failure { kind: ResultKind::Deferred, status, ..failure }, None);
+                Err(true)
+            }
+            Err(NoServers::Loop(failure)) => {
+                self.fail_all(&failure, None);
+                Err(false)
             }
             Err(NoServers::Shortage(error)) => {
                 self.fail_for_want_of_sockets(format_args!("cannot ask the name service: {error}"));
-                Vec::new()
+                Err(false)
             }
+        }
+    }
+
+    /// Tries a destination's servers in order, each over a connection that another site keeps, else over a fresh one.
+    /// Whether another destination may be tried for what is left.
+    async fn over_servers_of(
+        &mut self,
+        destination: &str,
+        is_last: bool,
+        connection: &mut Option<Connection>,
+        reuse: Reuse,
+    ) -> GoesOn {
+        let mut servers = match self.servers_of(destination, is_last).await {
+            Ok(servers) => servers,
+            Err(goes_on) => return goes_on,
         };
         let dead_servers = &self.shard.transport.dead_servers;
         let now_ms = || self.shard.handle.now().as_nanos() / 1_000_000;
         let living = dead_servers.borrow_mut().put_last(&mut servers, |server| server.address, now_ms());
         let transport = self.shard.qmgr.site_names(self.site).map(|names| names.transport);
         let transport = transport.expect("a site in delivery is not forgotten");
-        let policy = match self.tls_policy(&nexthop).await {
+        let policy = match self.tls_policy(destination).await {
             Ok(policy) => policy,
             Err(failure) => {
                 self.fail_all(&failure, None);
-                servers.clear();
-                TlsPolicy::none()
+                return true;
             }
         };
         let mut sessions = 0;
@@ -178,7 +220,7 @@ impl<'a> Attempt<'a> {
                     let (address, port) = (server.address.ip(), server.address.port());
                     let what = format_args!("cannot connect to {}[{address}]:{port}: {error}", server.host);
                     self.fail_for_want_of_sockets(what);
-                    break;
+                    return false;
                 }
                 Err(OpenError::Server(failure) | OpenError::Handshake(failure)) => {
                     if failure.reply.is_none() && servers.len() > 1 {
@@ -203,8 +245,7 @@ impl<'a> Attempt<'a> {
                 }
             }
         }
-        self.give_up_open();
-        self.end
+        true
     }
 
     async fn open(&self, server: &Server, endpoint: Arc<ServerEndpoint>) -> Result<Connection, OpenError> {

@@ -13,6 +13,8 @@ use crate::shard::Shard;
 pub enum NoServers {
     /// The nexthop makes no sense, or the name service says so or says nothing.
     Failed(Failure),
+    /// Mail for this nexthop would come back here.
+    Loop(Failure),
     /// This host has no descriptors or no memory to ask the name service; in words.
     Shortage(String),
 }
@@ -40,13 +42,15 @@ pub async fn servers(shard: &Shard, nexthop: &str) -> Result<Vec<Server>, NoServ
                 if temporary && let Some(shortage) = shard.resolver.shortage_since(begun) {
                     return Err(NoServers::Shortage(shortage));
                 }
-                return Err(NoServers::Failed(Failure {
+                let is_loop = failure.is_loop();
+                let failure = Failure {
                     kind: if temporary { ResultKind::Deferred } else { ResultKind::Bounced },
                     status: failure.status,
                     text: failure.text,
                     reply: None,
                     trouble: temporary,
-                }));
+                };
+                return Err(if is_loop { NoServers::Loop(failure) } else { NoServers::Failed(failure) });
             }
             Step::Ask(queries) => {
                 ask_at_once(shard, &queries);
@@ -58,6 +62,11 @@ pub async fn servers(shard: &Shard, nexthop: &str) -> Result<Vec<Server>, NoServ
         let answer = shard.resolver.lookup(&query.name, query.kind).await;
         step = resolution.answer(&query, (*answer).clone());
     }
+}
+
+/// The destinations that a nexthop names, in order: one, or a list with commas or white space between them.
+pub fn destinations(nexthop: &str) -> impl Iterator<Item = &str> {
+    nexthop.split([',', ' ', '\t']).filter(|destination| !destination.is_empty())
 }
 
 /// Several questions go out together, so that silence about many costs no more than silence about one: the answers
@@ -81,6 +90,9 @@ fn options(settings: &Settings) -> ResolveOptions {
         randomize: settings.smtp.randomize_addresses,
         preference: settings.smtp.address_preference,
         balance: settings.smtp.balance_families,
+        ignores_mx: settings.smtp.ignores_mx,
+        forgives_mx_errors: settings.smtp.forgives_mx_errors,
+        waits_for_addresses: settings.smtp.waits_for_addresses,
         ipv4,
         ipv6,
         own_names: vec![settings.myhostname.clone()],

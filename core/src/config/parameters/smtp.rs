@@ -5,7 +5,7 @@ use crate::config::parameter::{Weakens, parameters};
 parameters! {
     BEST_MX_TRANSPORT "best_mx_transport" Text = "", Refused { reason: "mail for a domain whose best server we are is returned as a loop", weakens: Weakens::Never },
         "The transport of mail for domains whose best server is this host.";
-    DISABLE_DNS_LOOKUPS "disable_dns_lookups" Bool = "no", Refused { reason: "names are always looked up in the DNS", weakens: Weakens::Never },
+    DISABLE_DNS_LOOKUPS "disable_dns_lookups" Bool = "no", Honoured("smtp"),
         "Whether names are looked up without the DNS.";
     DISABLE_MIME_OUTPUT_CONVERSION "disable_mime_output_conversion" Bool = "no", Honoured("smtp"),
         "Whether 8-bit content is left alone for servers that cannot take it.";
@@ -13,7 +13,7 @@ parameters! {
         "Whether negative answers get a time to live from the right record.";
     DNSSEC_PROBE "dnssec_probe" Text = "ns:.", WithoutEffect("DNSSEC is not asked for"),
         "The query that finds out whether DNSSEC works.";
-    IGNORE_MX_LOOKUP_ERROR "ignore_mx_lookup_error" Bool = "no", Refused { reason: "a failed look-up of mail exchangers always defers", weakens: Weakens::Never },
+    IGNORE_MX_LOOKUP_ERROR "ignore_mx_lookup_error" Bool = "no", Honoured("smtp"),
         "Whether a domain's address is used when its mail exchangers cannot be looked up.";
     SEND_CYRUS_SASL_AUTHZID "send_cyrus_sasl_authzid" Bool = "no", WithoutEffect("the client does not authenticate yet"),
         "Whether an authorisation id is sent.";
@@ -53,7 +53,7 @@ parameters! {
         "The longest wait for the answer to DATA.";
     SMTP_DATA_XFER_TIMEOUT "smtp_data_xfer_timeout" Time(Seconds) = "180s", Honoured("smtp"),
         "The longest wait for the server to take a piece of content.";
-    SMTP_DEFER_IF_NO_MX_ADDRESS_FOUND "smtp_defer_if_no_mx_address_found" Bool = "no", Refused { reason: "such mail is returned", weakens: Weakens::Never },
+    SMTP_DEFER_IF_NO_MX_ADDRESS_FOUND "smtp_defer_if_no_mx_address_found" Bool = "no", Honoured("smtp"),
         "Whether mail waits when no mail exchanger has an address.";
     SMTP_DELIVERY_STATUS_FILTER "smtp_delivery_status_filter" Maps = "$default_delivery_status_filter", Refused { reason: "replies of servers are taken as they are", weakens: Weakens::Never },
         "Tables that change the status of deliveries.";
@@ -65,9 +65,9 @@ parameters! {
         "A table that changes DNS answers.";
     SMTP_DNS_RESOLVER_OPTIONS "smtp_dns_resolver_options" List = "", Refused { reason: "names are always looked up as they are", weakens: Weakens::Never },
         "How the resolver completes names.";
-    SMTP_DNS_SUPPORT_LEVEL "smtp_dns_support_level" Text = "", Refused { reason: "DNSSEC is not served yet", weakens: Weakens::Unless(&["enabled", "disabled"]) },
+    SMTP_DNS_SUPPORT_LEVEL "smtp_dns_support_level" Text = "", Honoured("smtp"),
         "Whether the DNS is used, and with DNSSEC.";
-    SMTP_FALLBACK_RELAY "smtp_fallback_relay" List = "$fallback_relay", Refused { reason: "fallback relays are not served yet", weakens: Weakens::Never },
+    SMTP_FALLBACK_RELAY "smtp_fallback_relay" List = "$fallback_relay", Honoured("smtp"),
         "Servers that get mail whose own servers cannot be reached.";
     SMTP_GENERIC_MAPS "smtp_generic_maps" Maps = "", Honoured("smtp"),
         "Tables that change addresses on the way out.";
