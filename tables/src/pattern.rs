@@ -26,7 +26,7 @@ mod rules;
 use std::path::Path;
 
 use regex::bytes::{RegexSet, RegexSetBuilder};
-use ringpost_core::lookup::{Found, TableSpec};
+use ringpost_core::lookup::{Found, LookupTrouble, TableSpec};
 
 use self::matcher::Matcher;
 use self::rules::{Rule, Step, Template};
@@ -64,7 +64,18 @@ impl Dialect {
 pub(crate) struct Patterns {
     spec: TableSpec,
     steps: Vec<Step>,
-    set: Option<RegexSet>,
+    set: Option<Set>,
+}
+
+/// The expressions that are matched together.
+#[derive(Debug)]
+struct Set {
+    automaton: RegexSet,
+    /// The step that each of them belongs to, in the order of the steps.
+    steps: Vec<usize>,
+    /// The steps that must be looked at although none of theirs matches: they are negated, decide where to go on, or
+    /// have an expression that is not in the automaton. In order.
+    open: Vec<usize>,
 }
 
 /// Reads the rules of a file.
@@ -83,62 +94,115 @@ impl Patterns {
 
     /// Joins what can be joined.
     fn make_set(&mut self) {
-        let mut texts = Vec::new();
-        for step in &mut self.steps {
+        let (mut texts, mut steps, mut open) = (Vec::new(), Vec::new(), Vec::new());
+        for (at, step) in self.steps.iter_mut().enumerate() {
+            let mut is_open = matches!(step, Step::If { .. });
+            let mut has_plain = false;
             for test in step.tests_mut() {
                 if let Some(text) = test.matcher.portable() {
                     test.in_set = Some(texts.len());
                     texts.push(text.to_owned());
+                    steps.push(at);
+                    has_plain |= !test.negated;
                 }
             }
+            // Without a match of an expression that has to match, a rule cannot hold.
+            is_open |= !has_plain;
+            if is_open {
+                open.push(at);
+            }
         }
-        let set = (texts.len() >= SET_MIN).then(|| {
-            RegexSetBuilder::new(&texts)
+        if texts.len() >= SET_MIN {
+            let built = RegexSetBuilder::new(&texts)
                 .size_limit(PROGRAM_BYTES_MAX)
                 .dfa_size_limit(STATES_BYTES_MAX)
-                .build()
-                .ok()
-        });
-        self.set = set.flatten();
+                .build();
+            // Too large a set is tried one by one.
+            self.set = built.ok().map(|automaton| Set { automaton, steps, open });
+        }
     }
 
-    fn first(&self, key: &str, set: Option<&RegexSet>) -> Found {
+    fn first(&self, key: &str, set: Option<&Set>) -> Found {
         // Where `$` may match before a last line end, the automaton's `\z` does not.
-        let set = set.filter(|_| !key.ends_with('\n'));
-        let matches = set.map(|set| set.matches(key.as_bytes()));
-        let holds = |test: &rules::Test| {
-            let matched = match (&matches, test.in_set) {
-                (Some(matches), Some(index)) => matches.matched(index),
-                _ => test.matcher.is_match(key).map_err(|reason| trouble(&self.spec, reason))?,
-            };
-            Ok(matched != test.negated)
-        };
-        let mut at = 0;
-        while let Some(step) = self.steps.get(at) {
-            at += 1;
-            match step {
-                Step::If { test, otherwise } => {
-                    if !holds(test)? {
-                        at = *otherwise;
+        match set.filter(|_| !key.ends_with('\n')) {
+            Some(set) => self.first_by_set(key, set),
+            None => {
+                let mut at = 0;
+                while at < self.steps.len() {
+                    match self.step(at, key, None)? {
+                        Next::At(next) => at = next,
+                        Next::Answer(value) => return Ok(Some(value)),
                     }
                 }
-                Step::Rule(Rule { test, and, template }) => {
-                    if holds(test)? && and.as_ref().map_or(Ok(true), holds)? {
-                        return self.result(&test.matcher, template, key);
-                    }
-                }
+                Ok(None)
+            }
+        }
+    }
+
+    /// As one by one, but steps that cannot hold are passed by: most keys match nothing.
+    fn first_by_set(&self, key: &str, set: &Set) -> Found {
+        if !set.automaton.is_match(key.as_bytes()) {
+            return self.first_of(key, &[], set.open.iter().copied());
+        }
+        let matches = set.automaton.matches(key.as_bytes());
+        let mut matched: Vec<usize> = matches.iter().collect();
+        matched.sort_unstable();
+        let mut candidates: Vec<usize> = matched.iter().map(|&index| set.steps[index]).collect();
+        candidates.extend(&set.open);
+        candidates.sort_unstable();
+        candidates.dedup();
+        self.first_of(key, &matched, candidates.into_iter())
+    }
+
+    /// `matched` are the expressions of the automaton that match, in order.
+    fn first_of(&self, key: &str, matched: &[usize], candidates: impl Iterator<Item = usize>) -> Found {
+        let mut from = 0;
+        for at in candidates {
+            if at < from {
+                continue;
+            }
+            match self.step(at, key, Some(matched))? {
+                Next::At(next) => from = next,
+                Next::Answer(value) => return Ok(Some(value)),
             }
         }
         Ok(None)
     }
 
-    fn result(&self, matcher: &Matcher, template: &Template, key: &str) -> Found {
+    fn step(&self, at: usize, key: &str, matched: Option<&[usize]>) -> Result<Next, LookupTrouble> {
+        let holds = |test: &rules::Test| {
+            let is_match = match (matched, test.in_set) {
+                (Some(matched), Some(index)) => matched.binary_search(&index).is_ok(),
+                _ => test.matcher.is_match(key).map_err(|reason| trouble(&self.spec, reason))?,
+            };
+            Ok(is_match != test.negated)
+        };
+        match &self.steps[at] {
+            Step::If { test, otherwise } => Ok(Next::At(if holds(test)? { at + 1 } else { *otherwise })),
+            Step::Rule(Rule { test, and, template }) => {
+                if holds(test)? && and.as_ref().map_or(Ok(true), holds)? {
+                    return self.result(&test.matcher, template, key).map(Next::Answer);
+                }
+                Ok(Next::At(at + 1))
+            }
+        }
+    }
+
+    fn result(&self, matcher: &Matcher, template: &Template, key: &str) -> Result<Box<str>, LookupTrouble> {
         if let Some(text) = template.plain() {
-            return Ok(Some(text.into()));
+            return Ok(text.into());
         }
         let groups = matcher.groups(key).map_err(|reason| trouble(&self.spec, reason))?;
-        Ok(Some(template.filled(key, &groups).into()))
+        Ok(template.filled(key, &groups).into())
     }
+}
+
+/// What follows a step.
+enum Next {
+    /// Go on here.
+    At(usize),
+    /// The table's answer.
+    Answer(Box<str>),
 }
 
 impl Table for Patterns {
