@@ -128,6 +128,15 @@ impl Reader {
         }
     }
 
+    /// See [`Table::version`].
+    fn version(&self) -> Option<u64> {
+        let version = match self {
+            Reader::Own(_) | Reader::Cdb(_) => Some(0),
+            Reader::Lmdb(reader) => reader.version(),
+        };
+        version.filter(|_| !self.file().is_damaged())
+    }
+
     /// The value of a key.
     fn find(&self, key: &[u8]) -> Result<Option<Box<[u8]>>, Damaged> {
         let found = match self {
@@ -282,6 +291,10 @@ impl Table for Indexed {
             Ok(Some(value)) => self.text(&value).map(Some),
             Err(damaged) => Err(trouble(&self.spec, damaged)),
         }
+    }
+
+    fn version(&self) -> Option<u64> {
+        self.reader.version()
     }
 
     fn list(&self, each: Listing<'_>) -> Result<(), Unlisted> {

@@ -26,6 +26,7 @@ pub mod file_values;
 mod fold;
 pub mod indexed;
 mod inline;
+mod memo;
 mod notes;
 pub mod open;
 mod options;

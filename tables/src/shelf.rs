@@ -1,7 +1,8 @@
 //! shelf: the tables as one shard asks them.
 //!
 //! Receives: lookups of this shard's tasks. Owns: its own handles on the shared tables, so that a lookup takes no lock:
-//! one atomic load tells whether the catalogue has a newer table, and only then is it fetched.
+//! one atomic load tells whether the catalogue has a newer table, and only then is it fetched; the latest answers of
+//! tables in files.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -10,6 +11,7 @@ use std::sync::Arc;
 use ringpost_core::lookup::{Found, LookupTrouble, TableId, Tables};
 
 use crate::catalogue::Catalogue;
+use crate::memo::Memo;
 use crate::open::Opened;
 
 /// The tables of one shard.
@@ -25,6 +27,14 @@ struct Slot {
     opened: Rc<Opened>,
     /// An empty value of this content was told.
     told_empty: bool,
+    memo: Memo,
+}
+
+impl Slot {
+    fn of(catalogue: &Catalogue, index: usize, generation: u64) -> Slot {
+        let opened = Rc::new(catalogue.opened(index));
+        Slot { generation, opened, told_empty: false, memo: Memo::default() }
+    }
 }
 
 impl Shelf {
@@ -32,7 +42,7 @@ impl Shelf {
         let slot = |index| {
             // The number first: a table that is published between the two is then fetched once more.
             let generation = catalogue.is_newer(index, u64::MAX).unwrap_or(u64::MAX);
-            RefCell::new(Slot { generation, opened: Rc::new(catalogue.opened(index)), told_empty: false })
+            RefCell::new(Slot::of(&catalogue, index, generation))
         };
         let slots = (0..catalogue.len()).map(slot).collect();
         Shelf { catalogue, slots }
@@ -46,7 +56,7 @@ impl Shelf {
     fn renew(&self, index: usize) {
         let mut slot = self.slots[index].borrow_mut();
         if let Some(generation) = self.catalogue.is_newer(index, slot.generation) {
-            *slot = Slot { generation, opened: Rc::new(self.catalogue.opened(index)), told_empty: false };
+            *slot = Slot::of(&self.catalogue, index, generation);
         }
     }
 
@@ -62,10 +72,14 @@ impl Shelf {
         if self.catalogue.is_newer(index, slot.borrow().generation).is_some() {
             self.renew(index);
         }
-        let slot = slot.borrow();
-        match &*slot.opened {
-            Opened::Local(table) => Ok(table.find(key)),
-            _ => Err(slot.opened.clone()),
+        let mut slot = slot.borrow_mut();
+        let Slot { opened, memo, .. } = &mut *slot;
+        match &**opened {
+            Opened::Local(table) => Ok(match table.version() {
+                Some(version) => memo.find(version, key, || table.find(key)),
+                None => table.find(key),
+            }),
+            _ => Err(opened.clone()),
         }
     }
 }

@@ -10,6 +10,12 @@ pub trait Table: Send + Sync + fmt::Debug {
     /// What the table holds for `key`.
     fn find(&self, key: &str) -> Found;
 
+    /// Answers that were found under one version are those of this version. `None`: nothing is to be remembered, since
+    /// answers may differ, or asking again costs no more than remembering.
+    fn version(&self) -> Option<u64> {
+        None
+    }
+
     /// Every key with its value, in the table's own order.
     ///
     /// # Errors

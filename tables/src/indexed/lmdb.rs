@@ -13,6 +13,9 @@
 //! Each lookup takes the newer meta page as it is then, so what liblmdb writes into the same file is seen; pages of that
 //! state are not written again before two more transactions, and what is read is checked anyway.
 
+use std::cmp::Ordering;
+use std::hint::select_unpredictable;
+
 use ringpost_reactor::MappedFile;
 
 use super::{Damaged, EachEntry, EachError, slice, u16_at, u32_at, u64_at};
@@ -103,6 +106,11 @@ impl Reader {
         Ok(if first.transaction > second.transaction { first } else { second })
     }
 
+    /// The last transaction: what it left behind stays so until the next one.
+    pub(super) fn version(&self) -> Option<u64> {
+        self.meta().ok().map(|meta| meta.transaction)
+    }
+
     fn page(&self, number: u64) -> Result<Page<'_>, Damaged> {
         let at = number.checked_mul(self.page_bytes).ok_or(Damaged("a page lies outside"))?;
         let bytes = slice(self.file.bytes(), at, self.page_bytes)?;
@@ -126,20 +134,24 @@ impl Reader {
         }
         for _ in 0..DEPTH_MAX {
             let page = self.page(number)?;
-            // The first node of a branch has no key: it stands for all keys before the second's.
-            let (mut low, mut high) = (u64::from(!page.is_leaf), page.nodes);
-            while low < high {
-                let middle = low + (high - low) / 2;
-                match compare(page.key(middle)?, key, self.ending) {
-                    std::cmp::Ordering::Equal if page.is_leaf => return self.value(page, middle).map(Some),
-                    std::cmp::Ordering::Greater => high = middle,
-                    _ => low = middle + 1,
+            // The last node whose key is not after ours. The first one of a branch has no key and is never looked at: it
+            // stands for all keys before the second's. Which half it is cannot be foreseen, so nothing branches on it.
+            let (mut node, mut nodes) = (0, page.nodes);
+            while nodes > 1 {
+                let middle = node + nodes / 2;
+                let is_after = compare(page.key(middle)?, key, self.ending) == Ordering::Greater;
+                node = select_unpredictable(is_after, node, middle);
+                nodes -= nodes / 2;
+            }
+            match (page.is_leaf, nodes) {
+                (true, 0) => return Ok(None),
+                (true, _) => {
+                    let is_it = compare(page.key(node)?, key, self.ending) == Ordering::Equal;
+                    return if is_it { self.value(page, node).map(Some) } else { Ok(None) };
                 }
+                (false, 0) => return Err(Damaged("a branch is empty")),
+                (false, _) => number = page.child(node)?,
             }
-            if page.is_leaf {
-                return Ok(None);
-            }
-            number = page.child(low.checked_sub(1).ok_or(Damaged("a branch is empty"))?)?;
         }
         Err(Damaged("its tree is too deep"))
     }
@@ -204,7 +216,7 @@ impl<'a> Page<'a> {
 }
 
 /// Compares a stored key with `key` followed by `ending`, as LMDB does: by bytes, the shorter first.
-fn compare(stored: &[u8], key: &[u8], ending: &[u8]) -> std::cmp::Ordering {
+fn compare(stored: &[u8], key: &[u8], ending: &[u8]) -> Ordering {
     match stored.split_at_checked(key.len()) {
         Some((head, tail)) => head.cmp(key).then_with(|| tail.cmp(ending)),
         None => stored.cmp(key),

@@ -169,6 +169,28 @@ fn a_file_that_is_cut_off_under_us_is_trouble() {
 }
 
 #[test]
+fn what_liblmdb_changes_in_place_is_seen_at_once() {
+    use ringpost_core::lookup::{TableId, Tables, at_once};
+    let scratch = Scratch::new("in-place");
+    let path = Form::Lmdb.path(&scratch.name());
+    let pair = |value: &str| [("key".to_owned(), value.to_owned())];
+    store_in(&scratch, Form::Lmdb, &mut entries(&pair("new")));
+    let mut newer = fs::read(&path).unwrap();
+    store_in(&scratch, Form::Lmdb, &mut entries(&pair("old")));
+    let spec = TableSpec { kind: TableType::Lmdb, name: scratch.name() };
+    let catalogue = crate::Catalogue::open(&[spec], &TableOptions::default());
+    let shelf = catalogue.shelf();
+    let find = || at_once(shelf.lookup(TableId(0), "key")).unwrap().unwrap();
+    assert_eq!(find().as_deref(), Some("old"));
+    // The number of the last transaction, in the second of the meta pages; then the rest of the file.
+    let at = 4096 + usize::try_from(lmdb::PAGE_HEADER_BYTES).unwrap() + 128;
+    newer[at] += 1;
+    let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, &newer, 0).unwrap();
+    assert_eq!(find().as_deref(), Some("new"));
+}
+
+#[test]
 fn the_file_that_is_missing_names_the_command() {
     let scratch = Scratch::new("missing");
     fs::write(scratch.name(), "a b\n").unwrap();
