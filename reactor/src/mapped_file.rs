@@ -25,6 +25,12 @@ use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, munmap};
 /// Mappings at a time: tables of a configuration, and those that are being replaced. The handler looks through all.
 pub const MAPPINGS_MAX: usize = 1024;
 
+/// A file larger than this share of the memory is not brought in when it is opened: it would push out everything else.
+const RAM_SHARE: u64 = 4;
+
+/// What one entry of the TLB covers at best.
+const LARGE_PAGE_BYTES: usize = 2 << 20;
+
 /// A mapping as the signal handler sees it. `end` is 0 while the place is free.
 struct Range {
     start: AtomicUsize,
@@ -55,7 +61,7 @@ unsafe impl Send for MappedFile {}
 unsafe impl Sync for MappedFile {}
 
 impl MappedFile {
-    /// Maps all of the file at `path`. **Blocks** for the opening only.
+    /// Maps all of the file at `path`. **Blocks** until it is in memory, unless it is too large for that.
     ///
     /// # Errors
     /// The system's refusal; too many mappings.
@@ -81,9 +87,7 @@ impl MappedFile {
                 return Err(error.into());
             }
         };
-        // SAFETY: the range is the mapping just made. Lookups are random; without the advice each would read ahead.
-        // A refusal costs speed only.
-        let _ = unsafe { madvise(start.as_ptr().cast(), bytes, Advice::Random) };
+        bring_in(start, bytes);
         let range = &RANGES[place];
         range.damaged.store(false, Ordering::Relaxed);
         range.start.store(start.as_ptr() as usize, Ordering::Relaxed);
@@ -110,10 +114,11 @@ impl MappedFile {
 impl Drop for MappedFile {
     fn drop(&mut self) {
         let Some(place) = self.place else { return };
+        // First, or the handler might take the next mapping at this address for this one. Release: not after the call.
+        RANGES[place].end.store(0, Ordering::Release);
         // SAFETY: the mapping is ours and nobody borrows it any more.
         let unmapped = unsafe { munmap(self.start.as_ptr().cast(), self.bytes) };
         assert!(unmapped.is_ok(), "a mapping of ours can be taken away");
-        RANGES[place].end.store(0, Ordering::Relaxed);
         release_place(place);
     }
 }
@@ -122,6 +127,22 @@ impl fmt::Debug for MappedFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "MappedFile({} bytes)", self.bytes)
     }
+}
+
+/// Has a mapping that was just made brought into memory, in large pages where the file system can. Lookups are made by
+/// threads that must not wait for a disk, and each touches places far apart: in pages of 4 KiB most of their time goes
+/// into finding the page. A refusal costs speed only.
+fn bring_in(start: NonNull<u8>, bytes: usize) {
+    // SAFETY: the range is the mapping just made; neither advice changes what is read from it.
+    let advise = |advice| unsafe { madvise(start.as_ptr().cast(), bytes, advice) };
+    if bytes as u64 > rustix::system::sysinfo().totalram / RAM_SHARE {
+        let _ = advise(Advice::Random);
+        return;
+    }
+    if bytes >= LARGE_PAGE_BYTES {
+        let _ = advise(Advice::LinuxHugepage);
+    }
+    let _ = advise(Advice::LinuxPopulateRead);
 }
 
 fn take_place() -> io::Result<usize> {
