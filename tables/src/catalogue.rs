@@ -101,7 +101,7 @@ impl Catalogue {
     }
 
     /// What is to be said in the log.
-    pub fn notes(&self) -> &Notes {
+    pub fn notes(&self) -> &Arc<Notes> {
         &self.notes
     }
 

@@ -1,5 +1,21 @@
 //! proxywrite: tables that change while the system runs: caches of what was found out about addresses and clients.
 //!
+//! One [`Proxywrite`] serves the process through all its configurations, so that a table which the old and the new one name
+//! keeps its one owner. Who uses a table opens it while a configuration is loaded, and gives each shard a clone:
+//!
+//! ```no_run
+//! # use ringpost_core::lookup::{LookupTrouble, TableSpec, TableType};
+//! # use ringpost_tables::{Notes, TableOptions, proxywrite::Proxywrite};
+//! # async fn example(options: &TableOptions, notes: std::sync::Arc<Notes>) -> Result<(), LookupTrouble> {
+//! let proxywrite = Proxywrite::new(notes);
+//! let spec = TableSpec::parse("btree:/var/lib/ringpost/verify_cache", TableType::Hash).expect("a table");
+//! let cache = proxywrite.open(&spec, options).expect("nobody else has it");
+//! cache.update("user@example.com", "0:1700000000:0:250 2.1.5 Ok").await?;
+//! assert!(cache.lookup("user@example.com").await?.is_some());
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! Receives: lookups, updates, deletions and steps of a walk, from tasks of any shard.
 //! Sends:    answers, in the order in which they were asked for; [`Note`](crate::Note)s.
 //! Owns:     each table once, whoever opened it and how often: a thread that does one thing after the other, the entries
@@ -25,6 +41,7 @@ use self::journal::Journal;
 use crate::notes::Notes;
 use crate::options::TableOptions;
 use crate::table::trouble;
+use crate::text::reason_of;
 
 /// Requests that may wait for one table; it does some hundred thousand a second.
 pub const WAITING_MAX: usize = 10_000;
@@ -35,10 +52,9 @@ pub const VALUE_BYTES_MAX: usize = 64 << 10;
 /// All keys and values of a table; some millions of clients.
 pub const LIVE_BYTES_MAX: usize = 512 << 20;
 
-/// The tables that may be written, each with one owner.
+/// The tables that may be written, each with one owner. One for the process.
 #[derive(Debug)]
 pub struct Proxywrite {
-    options: TableOptions,
     notes: Arc<Notes>,
     open: Mutex<HashMap<TableSpec, Weak<Owner>>>,
 }
@@ -83,20 +99,21 @@ impl Reply {
 }
 
 impl Proxywrite {
-    /// The service of a configuration; no table is open yet.
-    pub fn new(options: &TableOptions, notes: Arc<Notes>) -> Proxywrite {
-        Proxywrite { options: options.clone(), notes, open: Mutex::default() }
+    /// No table is open yet; what is to be said of them goes to `notes` ([`Catalogue::notes`](crate::Catalogue::notes)).
+    pub fn new(notes: Arc<Notes>) -> Proxywrite {
+        Proxywrite { notes, open: Mutex::default() }
     }
 
-    /// Opens a table for writing, or gives the one that is open. **Blocks** while its journal is read. `proxy:` is for those
-    /// of `proxy_write_maps` only.
+    /// Opens a table for writing, or gives the one that is open: of kind `btree`, `hash` or `lmdb`, kept in `NAME.journal`
+    /// (one that is not there is made), or `internal`, kept in memory only. **Blocks** while its journal is read. `proxy:`
+    /// may stand before those of `proxy_write_maps` only.
     ///
     /// # Errors
     /// It may not be written, or cannot be read; in one sentence.
-    pub fn open(&self, spec: &TableSpec) -> Result<Writable, String> {
+    pub fn open(&self, spec: &TableSpec, options: &TableOptions) -> Result<Writable, String> {
         let spec = match spec.kind {
-            TableType::Proxy if self.options.proxy_write.contains(&spec.name) => {
-                TableSpec::parse(&spec.name, self.options.default_type)?
+            TableType::Proxy if options.proxy_write.contains(&spec.name) => {
+                TableSpec::parse(&spec.name, options.default_type)?
             }
             TableType::Proxy => {
                 return Err(format!(
@@ -122,7 +139,7 @@ impl Proxywrite {
         std::thread::Builder::new()
             .name("proxywrite".into())
             .spawn(move || content.serve(&owned, &receiver))
-            .map_err(|error| format!("cannot start a thread: {error}"))?;
+            .map_err(|error| format!("cannot start a thread: {}", reason_of(&error)))?;
         let owner = Arc::new(Owner { spec: spec.clone(), requests });
         open.retain(|_, owner| owner.strong_count() > 0);
         open.insert(spec, Arc::downgrade(&owner));
@@ -183,7 +200,7 @@ impl Writable {
 struct Content {
     entries: BTreeMap<Box<str>, Box<str>>,
     live_bytes: usize,
-    journal: Option<Journal>,
+    journal: Option<(Journal, Arc<Notes>)>,
 }
 
 impl Content {
@@ -191,13 +208,14 @@ impl Content {
         Content { entries: BTreeMap::new(), live_bytes: 0, journal: None }
     }
 
-    fn of_file(path: PathBuf, notes: &Notes) -> Result<Content, String> {
+    fn of_file(path: PathBuf, notes: &Arc<Notes>) -> Result<Content, String> {
         let mut content = Content::in_memory();
         let journal = Journal::open(&path, notes, |key, value| match value {
             Some(value) => content.insert(key.into(), value.into()),
             None => content.remove(key).map_or((), drop),
         });
-        content.journal = Some(journal.map_err(|error| format!("{}: {error}", path.display()))?);
+        let journal = journal.map_err(|error| format!("{}: {}", path.display(), reason_of(&error)))?;
+        content.journal = Some((journal, notes.clone()));
         Ok(content)
     }
 
@@ -245,7 +263,7 @@ impl Content {
                 }
                 self.write(&key, Some(&value))?;
                 self.insert(key, value);
-                self.tidy()?;
+                self.tidy();
                 Ok(None)
             }
             Question::Delete(key) => {
@@ -260,18 +278,18 @@ impl Content {
 
     fn write(&mut self, key: &str, value: Option<&str>) -> Result<(), String> {
         match &mut self.journal {
-            Some(journal) => journal.append(key, value).map_err(|error| error.to_string()),
+            Some((journal, _)) => journal.append(key, value).map_err(|error| reason_of(&error)),
             None => Ok(()),
         }
     }
 
     /// Writes the journal anew when most of it is of the past.
-    fn tidy(&mut self) -> Result<(), String> {
-        let Some(journal) = &mut self.journal else { return Ok(()) };
-        if journal.is_mostly_past(self.live_bytes, self.entries.len()) {
-            journal.rewrite(&self.entries).map_err(|error| error.to_string())?;
+    fn tidy(&mut self) {
+        if let Some((journal, notes)) = &mut self.journal
+            && journal.is_mostly_past(self.live_bytes, self.entries.len())
+        {
+            journal.tidy(&self.entries, notes);
         }
-        Ok(())
     }
 }
 

@@ -20,6 +20,7 @@ use rustix::fs::FlockOperation;
 
 use super::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 use crate::notes::Notes;
+use crate::text::reason_of;
 
 const MAGIC: &[u8] = b"ringpost table journal 1\n";
 const HEAD_BYTES: usize = 12;
@@ -34,6 +35,10 @@ pub struct Journal {
     path: PathBuf,
     file: File,
     bytes: u64,
+    /// The file may be longer than `bytes`: part of a record was written, and could not be taken back.
+    torn: bool,
+    /// It is not written anew before it is so long.
+    tidy_at_bytes: u64,
 }
 
 impl Journal {
@@ -49,7 +54,13 @@ impl Journal {
             errno => errno.into(),
         })?;
         let length = file.metadata()?.len();
-        let mut journal = Journal { path: path.to_owned(), file, bytes: MAGIC.len() as u64 };
+        let mut journal = Journal {
+            path: path.to_owned(),
+            file,
+            bytes: MAGIC.len() as u64,
+            torn: false,
+            tidy_at_bytes: REWRITE_BYTES_MIN,
+        };
         if length < MAGIC.len() as u64 {
             journal.file.set_len(0)?;
             journal.file.rewind()?;
@@ -83,26 +94,43 @@ impl Journal {
     /// # Errors
     /// The disk does not take it; the file ends as before then.
     pub fn append(&mut self, key: &str, value: Option<&str>) -> io::Result<()> {
+        if self.torn {
+            self.cut()?;
+        }
         let record = written(key, value);
         if let Err(error) = self.file.write_all(&record) {
-            self.file.set_len(self.bytes)?;
-            self.file.seek(SeekFrom::Start(self.bytes))?;
+            // Before the next record at the latest, or that one would not be found again.
+            self.torn = self.cut().is_err();
             return Err(error);
         }
         self.bytes += record.len() as u64;
         Ok(())
     }
 
-    /// Whether writing it anew with what lives would make it much shorter.
-    pub fn is_mostly_past(&self, live_bytes: usize, entries: usize) -> bool {
-        self.bytes >= REWRITE_BYTES_MIN && self.bytes / 4 > (live_bytes + entries * HEAD_BYTES) as u64
+    /// Takes back what was written of a record that is not whole.
+    fn cut(&mut self) -> io::Result<()> {
+        self.file.set_len(self.bytes)?;
+        self.file.seek(SeekFrom::Start(self.bytes))?;
+        self.torn = false;
+        Ok(())
     }
 
-    /// Replaces the file by one that has these entries only.
-    ///
-    /// # Errors
-    /// The new one cannot be written; the old one stays.
-    pub fn rewrite(&mut self, entries: &BTreeMap<Box<str>, Box<str>>) -> io::Result<()> {
+    /// Whether writing it anew with what lives would make it much shorter.
+    pub fn is_mostly_past(&self, live_bytes: usize, entries: usize) -> bool {
+        self.bytes >= self.tidy_at_bytes && self.bytes / 4 > (live_bytes + entries * HEAD_BYTES) as u64
+    }
+
+    /// Replaces the file by one that has these entries only. If that fails the old one stays, complete as it is, and the
+    /// next attempt is made when it is twice as long: a full disk is no reason to lose what was just written.
+    pub fn tidy(&mut self, entries: &BTreeMap<Box<str>, Box<str>>, notes: &Notes) {
+        self.tidy_at_bytes = REWRITE_BYTES_MIN;
+        if let Err(error) = self.rewrite(entries) {
+            self.tidy_at_bytes = self.bytes.saturating_mul(2);
+            notes.warn(format!("{}: cannot be written anew: {}", self.path.display(), reason_of(&error)));
+        }
+    }
+
+    fn rewrite(&mut self, entries: &BTreeMap<Box<str>, Box<str>>) -> io::Result<()> {
         let mut name = self.path.clone().into_os_string();
         name.push(".new");
         let fresh = PathBuf::from(name);
@@ -121,7 +149,7 @@ impl Journal {
         drop(writer);
         file.sync_all()?;
         std::fs::rename(&fresh, &self.path)?;
-        (self.file, self.bytes) = (file, bytes);
+        (self.file, self.bytes, self.torn) = (file, bytes, false);
         Ok(())
     }
 }

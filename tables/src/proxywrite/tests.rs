@@ -26,7 +26,7 @@ fn wait<F: Future>(future: F) -> F::Output {
 
 fn service() -> (Proxywrite, Arc<Notes>) {
     let notes = Arc::new(Notes::default());
-    (Proxywrite::new(&TableOptions::default(), notes.clone()), notes)
+    (Proxywrite::new(notes.clone()), notes)
 }
 
 /// A table that is in a file of the test; the file goes away with it.
@@ -51,7 +51,7 @@ impl OnDisk {
     fn open(&self) -> (Writable, Arc<Notes>) {
         loop {
             let (service, notes) = service();
-            match service.open(&self.spec()) {
+            match service.open(&self.spec(), &TableOptions::default()) {
                 Ok(table) => return (table, notes),
                 Err(reason) => assert!(reason.contains("another process"), "{reason}"),
             }
@@ -63,7 +63,9 @@ impl OnDisk {
 #[test]
 fn what_is_written_is_there_until_it_is_removed() {
     let (service, _) = service();
-    let table = service.open(&TableSpec { kind: TableType::Internal, name: "x".into() }).unwrap();
+    let table = service
+        .open(&TableSpec { kind: TableType::Internal, name: "x".into() }, &TableOptions::default())
+        .unwrap();
     wait(table.update("b", "1")).unwrap();
     wait(table.update("a", "2")).unwrap();
     wait(table.update("b", "3")).unwrap();
@@ -85,7 +87,10 @@ fn what_is_written_is_there_until_it_is_removed() {
 fn everybody_has_the_same_table_and_it_outlives_them() {
     let file = OnDisk::new();
     let (service, _) = service();
-    let (one, other) = (service.open(&file.spec()).unwrap(), service.open(&file.spec()).unwrap());
+    let (one, other) = (
+        service.open(&file.spec(), &TableOptions::default()).unwrap(),
+        service.open(&file.spec(), &TableOptions::default()).unwrap(),
+    );
     wait(one.update("k", "1")).unwrap();
     wait(one.update("gone", "2")).unwrap();
     wait(other.delete("gone")).unwrap();
@@ -135,7 +140,12 @@ fn a_journal_that_is_torn_or_spoilt_anywhere_gives_what_is_before() {
 fn what_is_no_journal_is_left_alone() {
     let file = OnDisk::new();
     std::fs::write(file.1.name(), "somebody's letter, which is longer than the magic\n").unwrap();
-    assert!(service().0.open(&file.spec()).is_err_and(|reason| reason.contains("no journal")));
+    assert!(
+        service()
+            .0
+            .open(&file.spec(), &TableOptions::default())
+            .is_err_and(|reason| reason.contains("no journal"))
+    );
     assert!(file.bytes().starts_with(b"somebody"));
 }
 
@@ -154,12 +164,33 @@ fn a_journal_does_not_grow_without_end() {
 }
 
 #[test]
+fn a_journal_that_cannot_be_written_anew_is_told_and_goes_on() {
+    let file = OnDisk::new();
+    // Where the new one would be.
+    let in_the_way = format!("{}.new", file.1.name());
+    std::fs::create_dir(&in_the_way).unwrap();
+    let (table, notes) = file.open();
+    let value = "x".repeat(10_000);
+    for number in 0..1000 {
+        wait(table.update("k", &format!("{number}{value}"))).unwrap();
+    }
+    let told = notes.take();
+    assert!((1..=4).contains(&told.len()), "not for each that is written: {told:?}");
+    drop(table);
+    let (table, _) = file.open();
+    assert_eq!(wait(table.lookup("k")).unwrap(), Some(format!("999{value}").into()));
+    std::fs::remove_dir(&in_the_way).unwrap();
+    wait(table.update("k", "short")).unwrap();
+    assert!(file.bytes().len() < 1000, "and is written anew as soon as that can be done");
+}
+
+#[test]
 fn only_what_is_approved_is_written_by_proxy() {
     let file = OnDisk::new();
     let approved = [format!("btree:{}", file.0.name())].into();
     let options = TableOptions { proxy_write: Arc::new(approved), ..TableOptions::default() };
-    let service = Proxywrite::new(&options, Arc::default());
-    let open = |text: &str| service.open(&TableSpec::parse(text, TableType::Hash).unwrap());
+    let service = Proxywrite::new(Arc::default());
+    let open = |text: &str| service.open(&TableSpec::parse(text, TableType::Hash).unwrap(), &options);
     assert!(open(&format!("proxy:btree:{}", file.0.name())).is_ok());
     assert!(open("proxy:btree:/etc/other").is_err_and(|reason| reason.contains("proxy_write_maps")));
     assert!(open("static:x").is_err());
