@@ -11,7 +11,7 @@ use lexopt::{Arg, Parser};
 use ringpost_core::lookup::{LookupTrouble, TableSpec, TableType};
 use ringpost_shards::failure::Failure;
 use ringpost_tables::indexed::{
-    self, Added, Entries, Form, OwnersRights, Ownership, SourceFacts, Storing, WriteLock,
+    self, Added, ENTRY_BYTES_MAX, Entries, Form, OwnersRights, Ownership, SourceFacts, Storing, WriteLock,
 };
 use ringpost_tables::open::Direct;
 use ringpost_tables::text::{LogicalLines, reason_of};
@@ -369,7 +369,7 @@ impl Call<'_> {
         let there = is_change && path.exists();
         let mut entries =
             if there { indexed::read_all(form, &spec.name).map_err(opening)? } else { Entries::default() };
-        self.add_lines(&spec, form, &source, &mut entries);
+        self.add_lines(&spec, form, &source, &mut entries)?;
         if self.command.is_signed {
             sign(&mut entries);
         }
@@ -395,7 +395,13 @@ impl Call<'_> {
         }
     }
 
-    fn add_lines(&self, spec: &TableSpec, form: Form, source: &Source, entries: &mut Entries) {
+    fn add_lines(
+        &self,
+        spec: &TableSpec,
+        form: Form,
+        source: &Source,
+        entries: &mut Entries,
+    ) -> Result<(), Failure> {
         let (replaces, ignores) = (self.options.has('r'), self.options.has('w'));
         let name_of_table = match form {
             Form::Hash | Form::Btree => form.path(&spec.name).display().to_string(),
@@ -431,13 +437,19 @@ impl Call<'_> {
                 }
             }
             let key = self.stored_key(&key);
-            if replaces {
-                entries.set(&key, &value);
-            } else if entries.add(&key, &value) == Added::Duplicate && !ignores {
-                let key = String::from_utf8_lossy(&key);
-                self.command.warn(&format!("{name_of_table}: duplicate entry: \"{key}\""));
+            let added = if replaces { entries.set(&key, &value) } else { entries.add(&key, &value) };
+            match added {
+                Added::Duplicate if !replaces && !ignores => {
+                    let key = String::from_utf8_lossy(&key);
+                    self.command.warn(&format!("{name_of_table}: duplicate entry: \"{key}\""));
+                }
+                Added::New | Added::Duplicate => {}
+                Added::TooLong => {
+                    return Err(fatal(format!("{at}: key or value of more than {ENTRY_BYTES_MAX} bytes")));
+                }
             }
         }
+        Ok(())
     }
 }
 

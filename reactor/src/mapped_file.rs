@@ -25,7 +25,7 @@ use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, munmap};
 /// Mappings at a time: tables of a configuration, and those that are being replaced. The handler looks through all.
 pub const MAPPINGS_MAX: usize = 1024;
 
-/// A file larger than this share of the memory is not brought in when it is opened: it would push out everything else.
+/// A file larger than this share of the memory is not brought in: it would push out everything else.
 const RAM_SHARE: u64 = 4;
 
 /// What one entry of the TLB covers at best.
@@ -61,7 +61,7 @@ unsafe impl Send for MappedFile {}
 unsafe impl Sync for MappedFile {}
 
 impl MappedFile {
-    /// Maps all of the file at `path`. **Blocks** until it is in memory, unless it is too large for that.
+    /// Maps all of the file at `path`. **Blocks** for the opening only.
     ///
     /// # Errors
     /// The system's refusal; too many mappings.
@@ -87,13 +87,30 @@ impl MappedFile {
                 return Err(error.into());
             }
         };
-        bring_in(start, bytes);
         let range = &RANGES[place];
         range.damaged.store(false, Ordering::Relaxed);
         range.start.store(start.as_ptr() as usize, Ordering::Relaxed);
         // Pairs with the acquire in the handler: who sees the end sees the start.
         range.end.store(start.as_ptr() as usize + bytes, Ordering::Release);
         Ok(MappedFile { start, bytes, place: Some(place) })
+    }
+
+    /// Has the file brought into memory, in large pages where the file system can, unless it is too large for that.
+    /// Lookups are made by threads that must not wait for a disk, and each touches places far apart: in pages of 4 KiB
+    /// most of their time goes into finding the page. A refusal costs speed only. **Blocks** until it is done.
+    pub fn bring_in(&self) {
+        // SAFETY: the range is mapped for as long as `self` lives; neither advice changes what is read from it.
+        let advise = |advice| unsafe { madvise(self.start.as_ptr().cast(), self.bytes, advice) };
+        if self.bytes as u64 > rustix::system::sysinfo().totalram / RAM_SHARE {
+            let _ = advise(Advice::Random);
+            return;
+        }
+        if self.bytes >= LARGE_PAGE_BYTES {
+            let _ = advise(Advice::LinuxHugepage);
+        }
+        if self.bytes > 0 {
+            let _ = advise(Advice::LinuxPopulateRead);
+        }
     }
 
     /// The content. Other programs may change the file meanwhile, so nothing that is read here may be trusted twice:
@@ -127,22 +144,6 @@ impl fmt::Debug for MappedFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "MappedFile({} bytes)", self.bytes)
     }
-}
-
-/// Has a mapping that was just made brought into memory, in large pages where the file system can. Lookups are made by
-/// threads that must not wait for a disk, and each touches places far apart: in pages of 4 KiB most of their time goes
-/// into finding the page. A refusal costs speed only.
-fn bring_in(start: NonNull<u8>, bytes: usize) {
-    // SAFETY: the range is the mapping just made; neither advice changes what is read from it.
-    let advise = |advice| unsafe { madvise(start.as_ptr().cast(), bytes, advice) };
-    if bytes as u64 > rustix::system::sysinfo().totalram / RAM_SHARE {
-        let _ = advise(Advice::Random);
-        return;
-    }
-    if bytes >= LARGE_PAGE_BYTES {
-        let _ = advise(Advice::LinuxHugepage);
-    }
-    let _ = advise(Advice::LinuxPopulateRead);
 }
 
 fn take_place() -> io::Result<usize> {

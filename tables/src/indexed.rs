@@ -33,7 +33,7 @@ use crate::options::TableOptions;
 use crate::table::{Listing, Table, Unlisted, trouble};
 use crate::text::reason_of;
 
-pub use entries::{Added, Entries};
+pub use entries::{Added, ENTRY_BYTES_MAX, Entries};
 pub use fresh::{Ownership, WriteLock};
 pub use own::SourceFacts;
 pub use rights::OwnersRights;
@@ -215,6 +215,7 @@ pub(crate) fn open(
     warn_if_old(spec, &path, notes);
     let reader = Reader::open(form, file)
         .map_err(|damaged| format!("open database {}: {damaged}; run: postmap {spec}", path.display()))?;
+    reader.file().bring_in();
     Ok(Indexed { spec: spec.clone(), form, reader, fold: options.fold })
 }
 
@@ -240,9 +241,9 @@ pub fn read_all(form: Form, name: &str) -> io::Result<Entries> {
     let damaged = |damaged: Damaged| io::Error::new(io::ErrorKind::InvalidData, damaged.to_string());
     let reader = Reader::open(form, file).map_err(damaged)?;
     let mut entries = Entries::default();
-    let walked = reader.each(&mut |key, value| {
-        entries.add(key, value);
-        Ok(())
+    let walked = reader.each(&mut |key, value| match entries.add(key, value) {
+        Added::TooLong => Err(io::Error::new(io::ErrorKind::InvalidData, "an entry is too long")),
+        Added::New | Added::Duplicate => Ok(()),
     });
     match walked {
         Ok(()) => Ok(entries),

@@ -11,7 +11,12 @@ pub enum Added {
     New,
     /// The key was there before.
     Duplicate,
+    /// It was left out: key or value are longer than [`ENTRY_BYTES_MAX`].
+    TooLong,
 }
+
+/// The longest key, and the longest value. A text table may not be longer as a whole; the forms count in 32 bits.
+pub const ENTRY_BYTES_MAX: usize = 1 << 30;
 
 /// Keys and values. About 40 bytes an entry beside its text.
 #[derive(Debug, Default)]
@@ -60,10 +65,11 @@ impl Entries {
 
     /// Adds an entry if its key is not there yet.
     pub fn add(&mut self, key: &[u8], value: &[u8]) -> Added {
-        match self.index_of(key) {
-            Some(_) => Added::Duplicate,
-            None => {
-                self.append(key, value);
+        match (length(key), length(value)) {
+            (None, _) | (_, None) => Added::TooLong,
+            _ if self.index_of(key).is_some() => Added::Duplicate,
+            (Some(key_bytes), Some(value_bytes)) => {
+                self.append(key, key_bytes, value, value_bytes);
                 Added::New
             }
         }
@@ -71,15 +77,18 @@ impl Entries {
 
     /// Sets the value of a key, which keeps its place.
     pub fn set(&mut self, key: &[u8], value: &[u8]) -> Added {
+        let (Some(key_bytes), Some(value_bytes)) = (length(key), length(value)) else {
+            return Added::TooLong;
+        };
         let Some(index) = self.index_of(key) else {
-            self.append(key, value);
+            self.append(key, key_bytes, value, value_bytes);
             return Added::New;
         };
         let start = self.text.len();
         self.text.extend_from_slice(key);
         self.text.extend_from_slice(value);
         self.places[index].start = start;
-        self.places[index].value_bytes = length(value);
+        self.places[index].value_bytes = value_bytes;
         Added::Duplicate
     }
 
@@ -98,12 +107,12 @@ impl Entries {
         }
     }
 
-    fn append(&mut self, key: &[u8], value: &[u8]) {
+    fn append(&mut self, key: &[u8], key_bytes: u32, value: &[u8], value_bytes: u32) {
         let index = self.places.len();
         let start = self.text.len();
         self.text.extend_from_slice(key);
         self.text.extend_from_slice(value);
-        self.places.push(Place { start, key_bytes: length(key), value_bytes: length(value), removed: false });
+        self.places.push(Place { start, key_bytes, value_bytes, removed: false });
         let (text, places, hasher) = (&self.text, &self.places, &self.hasher);
         self.by_key
             .insert_unique(hasher.hash_one(key), index, |&index| hasher.hash_one(places[index].key(text)));
@@ -131,7 +140,7 @@ impl Entries {
     }
 }
 
-/// Lines of a table are bounded far below this.
-fn length(bytes: &[u8]) -> u32 {
-    u32::try_from(bytes.len()).expect("a line has less than 4 GiB")
+/// The length of a key or value, unless it is too long.
+fn length(bytes: &[u8]) -> Option<u32> {
+    u32::try_from(bytes.len()).ok().filter(|_| bytes.len() <= ENTRY_BYTES_MAX)
 }

@@ -218,6 +218,17 @@ fn entries_are_set_removed_and_sorted() {
 }
 
 #[test]
+fn an_entry_that_is_too_long_is_left_out() {
+    let mut entries = Entries::default();
+    // Zeros of the system: they take no memory until they are copied, which they are not.
+    let long = vec![0; ENTRY_BYTES_MAX + 1];
+    assert_eq!(entries.add(b"key", &long), Added::TooLong);
+    assert_eq!(entries.add(&long, b"value"), Added::TooLong);
+    assert_eq!(entries.set(&long, b"value"), Added::TooLong);
+    assert!(entries.is_empty());
+}
+
+#[test]
 fn a_lock_outlives_a_replaced_file() {
     let scratch = Scratch::new("lock");
     store_in(&scratch, Form::Hash, &mut Entries::default());
