@@ -67,9 +67,13 @@ impl Reader {
     pub(super) fn of(file: MappedFile) -> Result<Reader, Damaged> {
         let mut reader = Reader { file, ending: b"\0" };
         slice(reader.file.bytes(), 0, HEADER_BYTES).map_err(|_| Damaged("it has no header"))?;
-        if reader.records_end()? > HEADER_BYTES {
-            let (key, _) = reader.record(HEADER_BYTES)?;
-            reader.ending = if key.last() == Some(&0) { b"\0" } else { b"" };
+        match reader.records_end()? {
+            ..HEADER_BYTES => return Err(Damaged("its header makes no sense")),
+            HEADER_BYTES => {}
+            _ => {
+                let (key, _) = reader.record(HEADER_BYTES)?;
+                reader.ending = if key.last() == Some(&0) { b"\0" } else { b"" };
+            }
         }
         Ok(reader)
     }
