@@ -214,3 +214,19 @@ fn several(
 fn braces_off(name: &str) -> &str {
     name.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).map_or(name, str::trim)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `postconf -m` lists all of them.
+    #[test]
+    fn every_kind_of_table_is_served() {
+        for (word, kind) in TableType::ALL {
+            let spec = TableSpec { kind, name: "/nowhere".into() };
+            if let Err(reason) = try_open(&spec, &TableOptions::default(), &Notes::default()) {
+                assert!(!reason.contains("not served"), "{word}: {reason}");
+            }
+        }
+    }
+}

@@ -2,7 +2,7 @@
 //!
 //! Owns:     the connections, each with a runtime of its own for the client library, on the thread that asks.
 //! Limits:   the time limit of all lookups, from the connection to the last row. On failure: see [`super::hosts`].
-//! Standards: Postfix's pgsql_table(5). Connections are not encrypted; a URI that asks for it finds no server.
+//! Standards: Postfix's pgsql_table(5). Connections are not encrypted; a URI that asks for it is refused.
 
 use std::future::Future;
 use std::pin::pin;
@@ -12,6 +12,7 @@ use std::time::Duration;
 use futures_lite::StreamExt;
 use ringpost_core::lookup::{Found, TableSpec};
 use tokio::runtime::Runtime;
+use tokio_postgres::config::SslMode;
 use tokio_postgres::{Client, Config as ServerConfig, Error, NoTls, SimpleQueryMessage};
 
 use super::hosts::{Failure, Held, Hosts};
@@ -71,7 +72,12 @@ pub(super) fn open(spec: &TableSpec, options: &TableOptions, notes: &Notes) -> R
 fn server(host: &str, settings: &Settings) -> Result<ServerConfig, String> {
     let mut server = if host.starts_with("postgresql://") || host.starts_with("postgres://") {
         // The error of the library could repeat the URI, which may hold a password.
-        host.parse().map_err(|_| settings.wrong("hosts", "a PostgreSQL URI that can be read"))?
+        let server: ServerConfig =
+            host.parse().map_err(|_| settings.wrong("hosts", "a PostgreSQL URI that can be read"))?;
+        if !matches!(server.get_ssl_mode(), SslMode::Disable | SslMode::Prefer) {
+            return Err(settings.about("hosts", "encrypted connections (sslmode) are not served"));
+        }
+        server
     } else {
         let mut server = ServerConfig::new();
         match Endpoint::parse(host, Some(PORT))? {
@@ -282,7 +288,13 @@ mod tests {
     fn hosts_are_read_in_every_form() {
         let good = "unix:/run/postgresql unix:/tmp/.s.PGSQL.5433 inet:[::1]:5432 db postgresql://u:p@h:1/d";
         assert!(table(good, "", 1).is_ok());
-        for bad in ["postgresql://u:hunter2@h:x/d", "inet:h:0"] {
+        assert!(table("postgresql://u@h/d?sslmode=prefer", "", 1).is_ok(), "as libpq, without if need be");
+        for bad in [
+            "postgresql://u:hunter2@h:x/d",
+            "postgresql://u:hunter2@h/d?sslmode=require",
+            "postgresql://u:hunter2@h/d?sslmode=verify-full",
+            "inet:h:0",
+        ] {
             let reason = table(bad, "", 1).map(|_| ()).unwrap_err();
             assert!(!reason.contains("hunter2"), "{reason}");
         }

@@ -147,8 +147,12 @@ impl Settings {
     /// # Errors
     /// It is none.
     pub fn template(&self, name: &str, default: &str) -> Result<Template, String> {
-        Template::parse(self.text_or(name, default))
-            .map_err(|reason| format!("{}: {name}: {reason}", self.file))
+        Template::parse(self.text_or(name, default)).map_err(|reason| self.about(name, &reason))
+    }
+
+    /// Something about a setting, with the place where it stands.
+    pub fn about(&self, name: &str, reason: &str) -> String {
+        format!("{}: {name}: {reason}", self.file)
     }
 
     /// What is wrong with a setting.

@@ -38,7 +38,7 @@ impl Query {
                 settings.text_or("additional_conditions", "")
             ),
         };
-        let template = Template::parse(&text).map_err(|reason| settings.wrong("query", &reason))?;
+        let template = Template::parse(&text).map_err(|reason| settings.about("query", &reason))?;
         Ok(Query { template, frame: Frame::of(settings, options)? })
     }
 
