@@ -128,6 +128,7 @@ fn main() {
         recipient_count: 0,
         etrn_domain: None,
         pipelined_ahead: false,
+        details: Default::default(),
     };
     let mut memory = AccessMemory::default();
     measure("the default restrictions on one recipient", || {

@@ -18,6 +18,7 @@ mod footer;
 mod names;
 mod octets;
 mod outcome;
+mod policy;
 mod rules;
 mod servers;
 mod table;
@@ -42,6 +43,7 @@ use self::outcome::{Deferral, Said};
 use crate::config::{AccessTable, Restriction};
 use crate::maps::{LocalNames, Maps};
 use crate::network_list::NetworkList;
+use crate::policy::PolicyDefaults;
 
 /// The lists of one service.
 #[derive(Clone, Debug, Default)]
@@ -156,6 +158,8 @@ pub struct AccessRules {
     pub reply_characters: ReplyCharacters,
     /// `smtpd_log_access_permit_actions`, in lower case.
     pub logged_permits: Vec<String>,
+    /// `smtpd_policy_service_*`.
+    pub policy: PolicyDefaults,
     /// `soft_bounce`.
     pub soft_bounce: bool,
 }
@@ -175,7 +179,7 @@ impl AccessRules {
         }
     }
 
-    /// Whether a session may have to wait for the DNS or for time to pass. Tables are not looked at.
+    /// Whether a session may have to wait for the DNS, a policy server or for time to pass. Tables are not looked at.
     pub fn may_wait(&self) -> bool {
         self.restrictions().any(|item| {
             matches!(
@@ -187,6 +191,7 @@ impl AccessRules {
                     | Restriction::CheckServer(..)
                     | Restriction::BlockList(_)
                     | Restriction::RejectMapsRbl
+                    | Restriction::Policy(_)
             )
         })
     }

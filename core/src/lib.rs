@@ -22,6 +22,7 @@ pub mod message_actions;
 pub mod network_list;
 pub mod outgoing;
 mod pattern_list;
+pub mod policy;
 pub mod proxy_protocol;
 pub mod qmgr;
 pub mod queue_id;

@@ -29,6 +29,7 @@ pub mod log;
 pub mod mesh;
 pub mod message;
 pub mod notice;
+pub mod policy;
 pub mod qmgr;
 pub mod race;
 pub mod recipients;

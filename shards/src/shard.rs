@@ -27,6 +27,7 @@ use crate::failure::{EX_UNAVAILABLE, Failure};
 use crate::flush::Flush;
 use crate::log::Log;
 use crate::mesh::{Control, Loads, MeshEnds, MeshMessage, MeshSenders};
+use crate::policy::PolicyClients;
 use crate::qmgr::Qmgr;
 use crate::settings::Settings;
 use crate::slots::Slots;
@@ -76,6 +77,8 @@ pub struct Shard {
     pub flush: Flush,
     /// The resolver.
     pub resolver: Resolver,
+    /// Connections to policy servers.
+    pub policy: PolicyClients,
     /// The lookup tables.
     pub tables: Shelf,
     /// The SMTP client's settings and kept connections.
@@ -199,6 +202,7 @@ impl Shard {
             anvil: Anvil::new(settings.anvil_unit),
             flush: Flush::default(),
             resolver: Resolver::new(handle.clone(), settings.dns_servers.clone()),
+            policy: PolicyClients::default(),
             tables: catalogue.shelf(),
             transport: SmtpTransport::new(&settings, index, idle_board),
             session_settings: settings

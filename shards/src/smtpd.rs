@@ -79,6 +79,8 @@ struct Server<'a> {
     /// The client, if it is counted.
     counted: Option<ClientKey>,
     number: u32,
+    /// When it began, in microseconds of the wall clock.
+    began_us: u64,
     watch: DrainWatch,
     replies: Vec<u8>,
     content: Vec<u8>,
@@ -142,6 +144,7 @@ impl<'a> Server<'a> {
         Some(Box::new(Server {
             session: Session::new(shard.session_settings[service_index].clone(), peer.client),
             number,
+            began_us: shard.handle.wall().as_micros(),
             watch: shard.drain.watch(),
             shard,
             service_index,
@@ -370,7 +373,8 @@ impl<'a> Server<'a> {
         }
         let before = self.session.take_access();
         let mut memory = before.clone();
-        let world = World(self.shard);
+        let world =
+            World { shard: self.shard, stream: &self.stream, number: self.number, began_us: self.began_us };
         let facts = self.session.facts(stage);
         let outcome = match access.likely_waits {
             true => None,

@@ -59,6 +59,8 @@ pub(super) struct Evaluation<'a, W> {
     /// `reject_unlisted_…` has been asked and need not be at the end.
     sender_checked: bool,
     recipient_checked: bool,
+    /// What is done now is done because a policy server could not be asked.
+    pub(super) is_default_action: bool,
 }
 
 impl<'a, W: AccessWorld> Evaluation<'a, W> {
@@ -81,6 +83,7 @@ impl<'a, W: AccessWorld> Evaluation<'a, W> {
             warning_depth: 0,
             sender_checked: false,
             recipient_checked: false,
+            is_default_action: false,
         }
     }
 
@@ -206,6 +209,7 @@ impl<'a, W: AccessWorld> Evaluation<'a, W> {
             }
             Restriction::BlockList(list) => self.block_list(list).await,
             Restriction::RejectMapsRbl => self.maps_rbl().await,
+            Restriction::Policy(service) => self.ask_policy(service, topic).await,
             Restriction::Class(place) => {
                 let rules = self.rules;
                 let class = rules.lists.classes.get(usize::from(*place));

@@ -3,6 +3,7 @@
 use crate::access::outcome::Deferral;
 use crate::address::Address;
 use crate::message_actions::MessageActions;
+use crate::policy::PolicyFacts;
 use crate::smtpd::Client;
 
 /// When restrictions are asked.
@@ -45,6 +46,8 @@ pub struct AccessFacts<'a> {
     pub etrn_domain: Option<&'a str>,
     /// The client sent before its turn.
     pub pipelined_ahead: bool,
+    /// What only policy servers want to know.
+    pub details: PolicyFacts<'a>,
 }
 
 /// What earlier stages leave to later ones, and what is to be done with the message.

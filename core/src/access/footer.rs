@@ -79,6 +79,7 @@ mod tests {
             recipient_count: 0,
             etrn_domain: None,
             pipelined_ahead: false,
+            details: Default::default(),
         };
         AccessRules::default().with_footer(reply, template, &facts, "Nov 23 03:00:00", "mx.example").unwrap()
     }

@@ -3,6 +3,7 @@
 use super::{AccessLists, AccessRules, RejectCodes, ReplyCharacters, TemporaryFailure};
 use crate::config::{Name, Restriction, Subject, View, names, parse_block_list, types};
 use crate::maps::LocalNames;
+use crate::policy::PolicyDefaults;
 
 impl AccessRules {
     /// Reads the rules; the configuration has been checked.
@@ -45,6 +46,7 @@ impl AccessRules {
                 .iter()
                 .map(|action| action.to_ascii_lowercase())
                 .collect(),
+            policy: PolicyDefaults::read(view),
             soft_bounce: view.flag(names::SOFT_BOUNCE),
         })
     }

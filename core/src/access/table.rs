@@ -178,11 +178,11 @@ impl<W: AccessWorld> Evaluation<'_, W> {
         let world = self.world;
         match world.lookup(table.id, key).await {
             Ok(None) => None,
-            Ok(Some(value)) => Some(self.action(table, key, &value, topic).await),
+            Ok(Some(value)) => Some(self.action(&table.name, key, &value, topic).await),
             Err(LookupTrouble { reason, .. }) => {
                 self.warn(format!("{}: table lookup problem: {reason}", table.name));
                 let action = table.default_action.as_deref().unwrap_or(TROUBLE);
-                Some(self.action(table, key, action, topic).await)
+                Some(self.action(&table.name, key, action, topic).await)
             }
         }
     }
@@ -201,7 +201,7 @@ impl<W: AccessWorld> Evaluation<'_, W> {
     // -----------------------------------------------------------------------------------------------------------
     // what a table says
 
-    async fn action(&mut self, table: &AccessTable, key: &str, value: &str, topic: Topic<'_>) -> Said {
+    pub(super) async fn action(&mut self, table: &str, key: &str, value: &str, topic: Topic<'_>) -> Said {
         let (word, text) = match value.find([' ', '\t']) {
             Some(end) => (&value[..end], value[end..].trim_start()),
             None => (value, ""),
@@ -235,7 +235,7 @@ impl<W: AccessWorld> Evaluation<'_, W> {
             return said;
         }
         if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
-            return self.permit(&table.name, topic);
+            return self.permit(table, topic);
         }
         let coded = word.len() == 3
             && word.starts_with(['4', '5'])
@@ -245,7 +245,7 @@ impl<W: AccessWorld> Evaluation<'_, W> {
             return self.table_refusal(code, if code < 500 { "4.7.1" } else { "5.7.1" }, text, topic);
         }
         if is("OK") || is("RELAY") {
-            return self.permit(&table.name, topic);
+            return self.permit(table, topic);
         }
         self.restrictions_of_table(table, value, topic).await
     }
@@ -260,7 +260,7 @@ impl<W: AccessWorld> Evaluation<'_, W> {
     /// What is to be done with the message; None if the word is none of these.
     fn message_action(
         &mut self,
-        table: &AccessTable,
+        table: &str,
         key: &str,
         word: &str,
         text: &str,
@@ -268,17 +268,16 @@ impl<W: AccessWorld> Evaluation<'_, W> {
     ) -> Option<Said> {
         let actions = ["FILTER", "HOLD", "DISCARD", "REDIRECT", "BCC", "PREPEND"];
         let action = actions.into_iter().find(|action| word.eq_ignore_ascii_case(action))?;
-        let name = &table.name;
         if !self.has_message(table, action) {
             return Some(Said::Dunno);
         }
-        let wrong = |what: &str| format!("access table {name} entry \"{key}\" {what}");
+        let wrong = |what: &str| format!("access table {table} entry \"{key}\" {what}");
         let wrong = match action {
             "FILTER" if text.is_empty() => Some(wrong("has FILTER entry without value")),
             "FILTER" if !text.contains(':') => Some(wrong("requires transport:destination")),
             "REDIRECT" | "BCC" if !text.contains('@') => Some(wrong("requires user@domain target")),
             "PREPEND" if self.facts.stage == Stage::EndOfData => {
-                Some(format!("access table {name}: action PREPEND must be used before END-OF-MESSAGE"))
+                Some(format!("access table {table}: action PREPEND must be used before END-OF-MESSAGE"))
             }
             "PREPEND" if !is_header(text) => Some(wrong("requires header: text")),
             _ => None,
@@ -329,20 +328,17 @@ impl<W: AccessWorld> Evaluation<'_, W> {
     }
 
     /// Whether there is, or will be, a message to which something can be done.
-    fn has_message(&mut self, table: &AccessTable, action: &str) -> bool {
+    fn has_message(&mut self, table: &str, action: &str) -> bool {
         if self.facts.stage == Stage::Etrn {
-            let text = format!(
-                "access table {}: action {action} is unavailable in smtpd_etrn_restrictions",
-                table.name
-            );
+            let text =
+                format!("access table {table}: action {action} is unavailable in smtpd_etrn_restrictions");
             self.warn(text);
             return false;
         }
         if self.facts.sender.is_none() {
             let text = format!(
-                "access table {}: with smtpd_delay_reject=no, action {action} is always skipped in \
-                 smtpd_client_restrictions or smtpd_helo_restrictions restrictions",
-                table.name
+                "access table {table}: with smtpd_delay_reject=no, action {action} is always skipped in \
+                 smtpd_client_restrictions or smtpd_helo_restrictions restrictions"
             );
             self.warn(text);
             return false;
@@ -351,13 +347,13 @@ impl<W: AccessWorld> Evaluation<'_, W> {
     }
 
     /// Anything else is a list of restrictions, which may name no tables: those must be known before.
-    async fn restrictions_of_table(&mut self, table: &AccessTable, value: &str, topic: Topic<'_>) -> Said {
+    async fn restrictions_of_table(&mut self, table: &str, value: &str, topic: Topic<'_>) -> Said {
         if self.depth() >= crate::config::CLASS_DEPTH_MAX {
-            self.warn(format!("access table {} entry {value} causes unreasonable recursion", table.name));
+            self.warn(format!("access table {table} entry {value} causes unreasonable recursion"));
             return self.misconfigured();
         }
         if split_list(value).is_empty() {
-            self.warn(format!("access table {} entry {value} has empty value", table.name));
+            self.warn(format!("access table {table} entry {value} has empty value"));
             return Said::Permit;
         }
         let classes: Vec<String> = self.rules.lists.classes.iter().map(|(name, _)| name.clone()).collect();
@@ -365,13 +361,14 @@ impl<W: AccessWorld> Evaluation<'_, W> {
             classes: &classes,
             implied: None,
             default_type: TableType::Hash,
+            policy_services: false,
             ids: &|_| Err("lookup tables inside access tables are not served: use a restriction class".into()),
         };
         let reading = read_restrictions(value, &grammar);
         if let Some(unread) = reading.unread {
             self.warn(format!(
-                "access table {} entry \"{value}\": restriction \"{}\" {}",
-                table.name, unread.item, unread.reason
+                "access table {table} entry \"{value}\": restriction \"{}\" {}",
+                unread.item, unread.reason
             ));
             return self.misconfigured();
         }

@@ -3,6 +3,7 @@
 mod block_lists;
 mod dns_checks;
 mod lists;
+mod policy;
 mod tables;
 
 use std::borrow::Cow;
@@ -14,6 +15,7 @@ use crate::address::Address;
 use crate::config::{Config, HostFacts, Party, Source, Sources};
 use crate::dns::{Answer, RecordType};
 use crate::lookup::{Found, LookupTrouble, MemoryTables, TableId, Tables, at_once};
+use crate::policy::{PolicyAnswer, PolicyService, PolicySettings};
 use crate::smtpd::{Client, NameStatus};
 
 fn trouble() -> LookupTrouble {
@@ -26,6 +28,8 @@ struct World {
     tables: MemoryTables,
     records: HashMap<(String, RecordType), Answer>,
     paused: std::cell::Cell<u32>,
+    /// What the policy server says; none if there is none.
+    policy: Option<String>,
 }
 
 impl Tables for World {
@@ -69,6 +73,19 @@ impl AccessWorld for World {
             status: "5.1.1".into(),
             text: "User unknown in local recipient table".into(),
         }))
+    }
+
+    async fn policy(
+        &self,
+        service: &PolicyService,
+        _: &PolicySettings<'_>,
+        _: &AccessFacts<'_>,
+    ) -> PolicyAnswer {
+        let warnings = match self.policy {
+            Some(_) => Vec::new(),
+            None => vec![format!("connect to {}: Connection refused", service.place)],
+        };
+        PolicyAnswer { action: self.policy.clone(), warnings }
     }
 
     async fn pause(&self, seconds: u32) {
@@ -171,6 +188,7 @@ impl Case {
             recipient_count: self.recipient_count,
             etrn_domain: Some("relay.example").filter(|_| stage == Stage::Etrn),
             pipelined_ahead: self.pipelined_ahead,
+            details: Default::default(),
         };
         let outcome =
             at_once(self.rules.decide(&self.world, &facts, &mut self.memory)).expect("nothing waits here");

@@ -4,9 +4,11 @@ use std::borrow::Cow;
 use std::future::Future;
 use std::rc::Rc;
 
+use super::AccessFacts;
 use crate::config::Party;
 use crate::dns::{Answer, RecordType};
 use crate::lookup::{LookupTrouble, Tables};
+use crate::policy::{PolicyAnswer, PolicyService, PolicySettings};
 
 /// Where an address leads.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +56,16 @@ pub trait AccessWorld: Tables {
         sender: &str,
         address: &str,
     ) -> impl Future<Output = Result<Option<Unlisted>, LookupTrouble>>;
+
+    /// Asks a policy server. A world without any answers nothing.
+    fn policy(
+        &self,
+        _service: &PolicyService,
+        _settings: &PolicySettings<'_>,
+        _facts: &AccessFacts<'_>,
+    ) -> impl Future<Output = PolicyAnswer> {
+        std::future::ready(PolicyAnswer::default())
+    }
 
     /// Lets this many seconds pass.
     fn pause(&self, seconds: u32) -> impl Future<Output = ()>;

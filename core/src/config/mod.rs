@@ -46,6 +46,7 @@ pub use value::{TIME_SECONDS_MAX, TimeUnit, split_list};
 
 pub(crate) use error::quoted as quoted_value;
 pub(crate) use restriction::{CLASS_DEPTH_MAX, Grammar, parse_block_list, read as read_restrictions};
+pub(crate) use value::{parse_integer, parse_time};
 
 /// A file's name, as errors will give it, and its bytes.
 #[derive(Debug, Clone, Copy)]

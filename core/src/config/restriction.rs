@@ -8,6 +8,7 @@ use super::error::quoted;
 use super::value::split_list;
 use crate::access::{BlockList, OctetFilter};
 use crate::lookup::{TableId, TableSpec, TableType};
+use crate::policy::PolicyService;
 
 /// A table that a restriction asks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -139,6 +140,8 @@ pub enum Restriction {
     CheckServer(Subject, ServerKind, AccessTable),
     /// `reject_rbl_client`, `reject_rhsbl_…`, `permit_dnswl_client`, `permit_rhswl_client`.
     BlockList(BlockList),
+    /// `check_policy_service`: a server says what is done, as an access table would.
+    Policy(Box<PolicyService>),
     /// `reject_maps_rbl`, of old: the lists of `maps_rbl_domains`.
     RejectMapsRbl,
     /// A restriction class, by its place in `smtpd_restriction_classes`.
@@ -172,6 +175,8 @@ pub(crate) struct Grammar<'a> {
     pub implied: Option<AccessKey>,
     /// `default_database_type`.
     pub default_type: TableType,
+    /// `check_policy_service` may stand here: not in what a table or a policy server says.
+    pub policy_services: bool,
     /// Gives a table its id.
     pub ids: &'a dyn Fn(TableSpec) -> Result<TableId, String>,
 }
@@ -231,9 +236,15 @@ fn item<'t>(
             let seconds = seconds.and_then(|text| text.parse().ok());
             return seconds.map(Restriction::Sleep).ok_or_else(|| "must be followed by a number".to_owned());
         }
-        "check_policy_service" | "reject_unverified_sender" | "reject_unverified_recipient" => {
-            return Err(NOT_SERVED.into());
+        "check_policy_service" => {
+            let argument =
+                rest.next().ok_or_else(|| "must be followed by the place of a server".to_owned())?;
+            if !grammar.policy_services {
+                return Err("is not served inside access tables: use a restriction class".into());
+            }
+            return PolicyService::parse(argument).map(|service| Restriction::Policy(Box::new(service)));
         }
+        "reject_unverified_sender" | "reject_unverified_recipient" => return Err(NOT_SERVED.into()),
         _ => {}
     }
     if let Some(place) = grammar.classes.iter().position(|class| *class == word)

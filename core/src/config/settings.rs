@@ -431,7 +431,9 @@ impl<'a> View<'a> {
     ) -> restriction::Reading {
         let classes = self.restriction_class_names();
         let default_type = self.default_table_type();
-        restriction::read(text, &restriction::Grammar { classes: &classes, implied, default_type, ids })
+        let policy_services = true;
+        let grammar = restriction::Grammar { classes: &classes, implied, default_type, policy_services, ids };
+        restriction::read(text, &grammar)
     }
 
     fn restriction_class_names(&self) -> Vec<String> {

@@ -55,7 +55,7 @@ pub(super) fn parse_bool(text: &str) -> Result<bool, String> {
 }
 
 /// A whole number within limits.
-pub(super) fn parse_integer(text: &str, min: u64, max: u64) -> Result<u64, String> {
+pub(crate) fn parse_integer(text: &str, min: u64, max: u64) -> Result<u64, String> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let number: Option<u64> = if digits { text.parse().ok() } else { None };
     match number {
@@ -67,7 +67,7 @@ pub(super) fn parse_integer(text: &str, min: u64, max: u64) -> Result<u64, Strin
 }
 
 /// A whole number of some unit, with one suffix `s m h d w` or none.
-pub(super) fn parse_time(text: &str, unit: TimeUnit) -> Result<Duration, String> {
+pub(crate) fn parse_time(text: &str, unit: TimeUnit) -> Result<Duration, String> {
     let wrong = || format!("{} is no time: a number and one of s, m, h, d, w", quoted(text));
     let last = text.chars().next_back().ok_or_else(wrong)?;
     let (number, unit) = match last.to_ascii_lowercase() {

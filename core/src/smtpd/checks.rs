@@ -6,6 +6,7 @@ use super::event::Event;
 use super::session::{Phase, Session};
 use crate::access::{AccessFacts, AccessMemory, Note, Stage};
 use crate::address::Address;
+use crate::policy::PolicyFacts;
 use crate::reply::Reply;
 
 impl Session {
@@ -30,6 +31,30 @@ impl Session {
                 _ => None,
             },
             pipelined_ahead: self.pipelined_ahead,
+            details: self.policy_facts(stage),
+        }
+    }
+
+    fn policy_facts(&self, stage: Stage) -> PolicyFacts<'_> {
+        let mail = match &self.phase {
+            Phase::AwaitMail(mail) => Some(mail),
+            _ => self.mail.as_ref(),
+        };
+        PolicyFacts {
+            protocol_state: match stage {
+                Stage::Connect => "CONNECT",
+                // Also for BDAT.
+                Stage::Data => "DATA",
+                Stage::EndOfData => "END-OF-MESSAGE",
+                Stage::Helo | Stage::Mail | Stage::Recipient | Stage::Etrn => self.after,
+            },
+            protocol_name: self.protocol(),
+            queue_id: self.queue_id(),
+            size_bytes: match stage {
+                Stage::EndOfData => self.content_bytes(),
+                _ => mail.map_or(0, |mail| mail.size_bytes),
+            },
+            transaction: self.transactions,
         }
     }
 

@@ -1,6 +1,6 @@
 //! Who is connected, as far as is known: by the connection, by the DNS, or by what a trusted proxy or test says.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::settings::Extension;
 use crate::logline::AddressText;
@@ -34,6 +34,8 @@ pub struct Client {
     pub address: IpAddr,
     /// The port.
     pub port: u16,
+    /// Where a proxy says that it is connected to, if one does.
+    pub server: Option<SocketAddr>,
     /// Matches `mynetworks`.
     pub in_mynetworks: bool,
     /// Matches `smtpd_authorized_verp_clients`.
@@ -63,6 +65,7 @@ impl Client {
             reverse_status: NameStatus::Unknown,
             address,
             port,
+            server: None,
             in_mynetworks: false,
             may_ask_verp: false,
             may_xclient: false,

@@ -4,7 +4,7 @@
 //! is to be logged and kept with the next message. Values are xtext (RFC 3461 §4); `[UNAVAILABLE]` says that there is
 //! none, `[TEMPUNAVAIL]` that it could not be found out.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::client::{Client, NameStatus};
 use super::command::Verb;
@@ -194,11 +194,18 @@ impl NewIdentity {
                     _ => return Err(bad()),
                 }
             }
-            // Nobody can be logged in; where the connection went to is told to no one yet.
+            // Nobody can be logged in.
             "LOGIN" => {}
-            "DESTADDR" if is_unavailable(value) || address(value).is_some() => {}
-            "DESTPORT" if is_unavailable(value) || port(value).is_some() => {}
-            "DESTADDR" | "DESTPORT" => return Err(bad()),
+            "DESTADDR" | "DESTPORT" if is_unavailable(value) => {}
+            "DESTADDR" => {
+                let address = address(value).ok_or_else(bad)?;
+                client.server =
+                    Some(SocketAddr::new(address, client.server.map_or(0, |server| server.port())));
+            }
+            "DESTPORT" => {
+                let unspecified = SocketAddr::from(([0, 0, 0, 0], 0));
+                client.server.get_or_insert(unspecified).set_port(port(value).ok_or_else(bad)?);
+            }
             _ => return Err(format!("501 5.5.4 Bad XCLIENT attribute name: {name}")),
         }
         Ok(())

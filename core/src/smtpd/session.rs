@@ -171,6 +171,8 @@ pub struct Session {
     filtered: Option<Vec<u8>>,
     /// Content was dropped by an answer.
     pub(super) discard_due: bool,
+    /// Transactions that are over.
+    pub(super) transactions: u32,
 }
 
 /// What one turn of the loop in [`Session::step`] did.
@@ -213,6 +215,7 @@ impl Session {
             denied: false,
             filtered: None,
             discard_due: false,
+            transactions: 0,
         }
     }
 
@@ -647,8 +650,14 @@ impl Session {
         self.queue_id = Some(queue_id.into());
     }
 
+    /// The queue id of the transaction, once it has one; else empty.
+    pub(super) fn queue_id(&self) -> &str {
+        self.queue_id.as_deref().unwrap_or_default()
+    }
+
     /// Forgets the transaction. True when content had begun, so that the shard must drop some.
     pub(super) fn reset(&mut self) -> bool {
+        self.transactions = self.transactions.wrapping_add(1);
         self.mail = None;
         self.recipients.clear();
         self.overshoot = 0;

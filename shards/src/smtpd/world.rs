@@ -3,34 +3,46 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use ringpost_core::access::{AccessWorld, Destination, Unlisted};
+use ringpost_core::access::{AccessFacts, AccessWorld, Destination, Unlisted};
 use ringpost_core::config::Party;
 use ringpost_core::dns::{Answer, RecordType};
 use ringpost_core::lookup::{Found, LookupTrouble, TableId, Tables};
+use ringpost_core::policy::{PolicyAnswer, PolicyContext, PolicyService, PolicySettings, request};
+use ringpost_reactor::{Endpoint, Stream};
 use ringpost_tables::Shelf;
 
 use crate::addresses::Addresses;
+use crate::policy;
 use crate::shard::Shard;
 
-/// A shard as restrictions see it.
+/// A shard as the restrictions of one session see it.
 #[derive(Clone, Copy)]
-pub struct World<'a>(pub &'a Shard);
+pub struct World<'a> {
+    /// The shard.
+    pub shard: &'a Rc<Shard>,
+    /// The session's connection.
+    pub stream: &'a Stream,
+    /// The session's number.
+    pub number: u32,
+    /// When the session began, in microseconds of the wall clock: with its number it is unlike all others.
+    pub began_us: u64,
+}
 
 impl Tables for World<'_> {
     async fn lookup(&self, table: TableId, key: &str) -> Found {
-        self.0.tables.lookup(table, key).await
+        self.shard.tables.lookup(table, key).await
     }
 }
 
 impl World<'_> {
     fn addresses(&self) -> Addresses<'_, Shelf> {
-        Addresses { resolve: &self.0.settings.resolve, tables: &self.0.tables }
+        Addresses { resolve: &self.shard.settings.resolve, tables: &self.shard.tables }
     }
 }
 
 impl AccessWorld for World<'_> {
     async fn records(&self, name: &str, kind: RecordType) -> Rc<Answer> {
-        self.0.resolver.lookup(name, kind).await
+        self.shard.resolver.lookup(name, kind).await
     }
 
     async fn is_authorised(&self, address: &str) -> Result<bool, LookupTrouble> {
@@ -54,7 +66,26 @@ impl AccessWorld for World<'_> {
         self.addresses().unlisted(party, sender, address).await
     }
 
+    async fn policy(
+        &self,
+        service: &PolicyService,
+        settings: &PolicySettings<'_>,
+        facts: &AccessFacts<'_>,
+    ) -> PolicyAnswer {
+        let local = || match self.stream.local() {
+            Ok(Endpoint::Inet(address)) => Some(address),
+            Ok(Endpoint::Unix(_)) | Err(_) => None,
+        };
+        let instance = format!("{:x}.{:x}.{:x}", self.number, self.began_us, facts.details.transaction);
+        let context = PolicyContext {
+            instance: &instance,
+            server: facts.client.server.or_else(local),
+            policy_context: settings.policy_context,
+        };
+        policy::ask(self.shard, self.number, service, settings, &request(facts, &context)).await
+    }
+
     async fn pause(&self, seconds: u32) {
-        self.0.handle.sleep(Duration::from_secs(seconds.into())).await;
+        self.shard.handle.sleep(Duration::from_secs(seconds.into())).await;
     }
 }

@@ -35,21 +35,21 @@ parameters! {
         "Permissions that are logged.";
     SMTPD_NULL_ACCESS_LOOKUP_KEY "smtpd_null_access_lookup_key" Text = "<>", Honoured("smtpd"),
         "The key of the empty sender in access tables.";
-    SMTPD_POLICY_SERVICE_DEFAULT_ACTION "smtpd_policy_service_default_action" Text = "451 4.3.5 Server configuration problem", WithoutEffect("policy services are refused as restrictions"),
+    SMTPD_POLICY_SERVICE_DEFAULT_ACTION "smtpd_policy_service_default_action" Text = "451 4.3.5 Server configuration problem", Honoured("smtpd"),
         "The action when a policy service cannot be asked.";
-    SMTPD_POLICY_SERVICE_MAX_IDLE "smtpd_policy_service_max_idle" Time(Seconds) = "300s", WithoutEffect("policy services are refused as restrictions"),
+    SMTPD_POLICY_SERVICE_MAX_IDLE "smtpd_policy_service_max_idle" Time(Seconds) = "300s", Honoured("smtpd"),
         "How long an unused policy connection stays open.";
-    SMTPD_POLICY_SERVICE_MAX_TTL "smtpd_policy_service_max_ttl" Time(Seconds) = "1000s", WithoutEffect("policy services are refused as restrictions"),
+    SMTPD_POLICY_SERVICE_MAX_TTL "smtpd_policy_service_max_ttl" Time(Seconds) = "1000s", Honoured("smtpd"),
         "How long a policy connection may be used.";
-    SMTPD_POLICY_SERVICE_POLICY_CONTEXT "smtpd_policy_service_policy_context" Text = "", WithoutEffect("policy services are refused as restrictions"),
+    SMTPD_POLICY_SERVICE_POLICY_CONTEXT "smtpd_policy_service_policy_context" Text = "", Honoured("smtpd"),
         "A text that is sent with every policy request.";
-    SMTPD_POLICY_SERVICE_REQUEST_LIMIT "smtpd_policy_service_request_limit" Int = "0", WithoutEffect("policy services are refused as restrictions"),
+    SMTPD_POLICY_SERVICE_REQUEST_LIMIT "smtpd_policy_service_request_limit" Int = "0", Honoured("smtpd"),
         "How many requests one policy connection carries.";
-    SMTPD_POLICY_SERVICE_RETRY_DELAY "smtpd_policy_service_retry_delay" Time(Seconds) = "1s", WithoutEffect("policy services are refused as restrictions"),
+    SMTPD_POLICY_SERVICE_RETRY_DELAY "smtpd_policy_service_retry_delay" Time(Seconds) = "1s", Honoured("smtpd"),
         "The pause before a policy service is asked again.";
-    SMTPD_POLICY_SERVICE_TIMEOUT "smtpd_policy_service_timeout" Time(Seconds) = "100s", WithoutEffect("policy services are refused as restrictions"),
+    SMTPD_POLICY_SERVICE_TIMEOUT "smtpd_policy_service_timeout" Time(Seconds) = "100s", Honoured("smtpd"),
         "The longest wait for a policy service.";
-    SMTPD_POLICY_SERVICE_TRY_LIMIT "smtpd_policy_service_try_limit" Int = "2", WithoutEffect("policy services are refused as restrictions"),
+    SMTPD_POLICY_SERVICE_TRY_LIMIT "smtpd_policy_service_try_limit" Int = "2", Honoured("smtpd"),
         "How often a policy service is asked.";
     SMTPD_RESTRICTION_CLASSES "smtpd_restriction_classes" List = "", Honoured("smtpd"),
         "Names that stand for lists of restrictions.";
