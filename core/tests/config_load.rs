@@ -231,13 +231,13 @@ fn an_open_relay_does_not_load() {
 #[test]
 fn a_restriction_that_is_not_served_stops_the_start_and_lets_nobody_in() {
     let main = "compatibility_level = 3.6\nsmtpd_recipient_restrictions = permit_mynetworks,\n \
-                check_policy_service inet:127.0.0.1:9998, permit\n";
+                check_weather hash:/etc/sky, permit\n";
     let config = load(main);
     let refusals = config::refusals(&config);
     assert_eq!(refusals.len(), 1);
     let text = refusals[0].to_string();
     assert!(text.starts_with("main.cf:2: smtpd_recipient_restrictions"), "{text}");
-    assert!(text.contains("\"check_policy_service\": is not served"), "{text}");
+    assert!(text.contains("\"check_weather\": is not served"), "{text}");
     let list = config.view().restrictions(names::SMTPD_RECIPIENT_RESTRICTIONS);
     assert_eq!(list, [Restriction::PermitMynetworks, Restriction::Reject]);
 }

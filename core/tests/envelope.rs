@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use proptest::prelude::*;
 use ringpost_core::envelope::{
-    BodyKind, Envelope, EnvelopeFields, EnvelopeWriter, KeptRecipient, Notify, PIECE_BYTES_MAX, Recipient,
-    Ret,
+    BodyKind, Envelope, EnvelopeFields, EnvelopeWriter, KeptRecipient, Notify, Origin, PIECE_BYTES_MAX,
+    Recipient, Ret,
 };
 use ringpost_core::verp::VerpDelimiters;
 
@@ -36,6 +36,9 @@ fn in_pieces(count: u32, notify_last: Notify) -> (Vec<u8>, Vec<Bytes>) {
     (written.head, pieces.into_iter().map(Bytes::from).collect())
 }
 
+const ORIGIN: Origin<'static> =
+    Origin { name: "far.example", address: "192.0.2.9", port: 4711, helo: "far", protocol: "SMTP" };
+
 fn sample() -> Vec<u8> {
     let fields = EnvelopeFields {
         sender: "jürgen@example.com",
@@ -51,6 +54,10 @@ fn sample() -> Vec<u8> {
         helo: "mail",
         protocol: "ESMTP",
         filter: "scan:[127.0.0.1]:10025",
+        forwarded: Some(ORIGIN),
+        ident: "4ABC",
+        is_local: true,
+        is_probe: false,
         verp: VerpDelimiters::from_bytes(*b"+="),
     };
     let b = Recipient {
@@ -68,6 +75,8 @@ fn what_is_written_is_read() {
     let fields = envelope.fields();
     assert_eq!(fields.sender, "jürgen@example.com");
     assert_eq!(fields.envid, "batch 7");
+    assert_eq!((fields.forwarded, fields.ident), (Some(ORIGIN), "4ABC"));
+    assert!(fields.is_local && !fields.is_probe && fields.origin() == ORIGIN);
     assert_eq!(fields.ret, Some(Ret::Headers));
     assert_eq!(fields.body, BodyKind::EightBitMime);
     assert!(fields.smtputf8);

@@ -401,3 +401,51 @@ fn orcpt_survives_the_envelope() {
     });
     assert_eq!((recipient.address, recipient.orcpt), (rcpt("a@b").address, "rfc822;a@b"));
 }
+
+#[test]
+fn xforward_tells_what_the_server_wants_to_know() {
+    use ringpost_core::envelope::Origin;
+    let settings = || ClientSettings { forwards: true, ..ClientSettings::default() };
+    let origin =
+        Origin { name: "far.example", address: "2001:db8::1", port: 4711, helo: "a=b", protocol: "SMTP" };
+    let request = MailRequest { sender: "s@x", origin, ident: "4ABC", ..MailRequest::default() };
+    let greeting =
+        "220 x\r\n|250-x\r\n250-PIPELINING\r\n250 XFORWARD name ADDR PORT PROTO HELO IDENT SOURCE\r\n";
+    let mut dialogue = Dialogue::new(settings());
+    dialogue.greet(greeting);
+    let mail = "MAIL FROM:<s@x>\r\nRCPT TO:<a@b>\r\nDATA\r\n";
+    let told = "XFORWARD NAME=far.example ADDR=IPV6:2001:db8::1 PORT=4711\r\n\
+                XFORWARD PROTO=SMTP HELO=a+3Db IDENT=4ABC SOURCE=REMOTE\r\n";
+    assert_eq!(dialogue.begin_with(&request, &[rcpt("a@b")]), format!("{told}{mail}"));
+    // A server that does not like it gets the mail all the same.
+    dialogue.server("250 ok\r\n550 no\r\n250 ok\r\n250 ok\r\n354 go\r\n");
+    assert_eq!(dialogue.last, Event::SendContent);
+    assert_eq!(
+        dialogue.session.take_warning().as_deref(),
+        Some("host mx.example.org[192.0.2.1] said: 550 no (in reply to XFORWARD command)")
+    );
+    // What is not known is not told, nor what nobody asked for.
+    let nameless = MailRequest { origin: Origin { name: "unknown", ..origin }, ..request };
+    let mut dialogue = Dialogue::new(settings());
+    dialogue.greet("220 x\r\n|250-x\r\n250-PIPELINING\r\n250 XFORWARD NAME HELO\r\n");
+    let sent = dialogue.begin_with(&nameless, &[rcpt("a@b")]);
+    assert_eq!(sent, format!("XFORWARD HELO=a+3Db\r\n{mail}"));
+    let mut dialogue = Dialogue::ready(greeting);
+    assert_eq!(dialogue.begin_with(&request, &[rcpt("a@b")]), mail);
+}
+
+#[test]
+fn a_probe_ends_with_its_recipients() {
+    let request = MailRequest { sender: "s@x", is_probe: true, ..MailRequest::default() };
+    let mut dialogue = Dialogue::ready(GREETING_PIPELINING);
+    let sent = dialogue.begin_with(&request, &[rcpt("a@b"), rcpt("c@b")]);
+    assert_eq!(sent, "MAIL FROM:<s@x>\r\nRCPT TO:<a@b>\r\nRCPT TO:<c@b>\r\n");
+    dialogue.server("250 ok\r\n250 2.1.5 fine\r\n550 5.1.1 nobody\r\n");
+    assert_eq!(dialogue.last, Event::Finished);
+    let results: Vec<_> = dialogue.session.results().map(|result| (result.kind, result.text)).collect();
+    let refused = "host mx.example.org[192.0.2.1] said: 550 5.1.1 nobody (in reply to RCPT TO command)";
+    assert_eq!(results, [(ResultKind::Sent, "250 2.1.5 fine"), (ResultKind::Bounced, refused)]);
+    // The server still has the transaction that the probe began.
+    let sent = dialogue.begin("t@x", &["e@f"]);
+    assert!(sent.starts_with("RSET\r\nMAIL FROM:<t@x>"), "{sent}");
+}

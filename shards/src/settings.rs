@@ -521,6 +521,7 @@ fn smtp(config: &Config) -> Result<SmtpSettings, Failure> {
         discard_ehlo_keywords: EhloKeywords::from_list(
             &view.list(names::SMTP_DISCARD_EHLO_KEYWORDS).join(" "),
         ),
+        forwards: view.flag(names::SMTP_SEND_XFORWARD_COMMAND),
         skip_5xx_greeting: view.flag(names::SMTP_SKIP_5XX_GREETING),
         reported_errors: notices::classes(&view)?.and(ErrorClasses::OF_CLIENTS),
         timeouts: StageTimeouts {
@@ -534,6 +535,7 @@ fn smtp(config: &Config) -> Result<SmtpSettings, Failure> {
             data_done: seconds(names::SMTP_DATA_DONE_TIMEOUT),
             quit: seconds(names::SMTP_QUIT_TIMEOUT),
             rset: seconds(names::SMTP_RSET_TIMEOUT),
+            forward: seconds(names::SMTP_XFORWARD_TIMEOUT),
         },
     };
     let address = |name: ringpost_core::config::Name<_>| {

@@ -9,6 +9,7 @@ use ringpost_core::address::Address;
 use ringpost_core::config::{Party, View};
 use ringpost_core::dns::{Answer, RecordType};
 use ringpost_core::lookup::{Found, LookupTrouble, TableId, Tables};
+use ringpost_core::policy::{PolicyAnswer, PolicyFacts, PolicyService, PolicySettings};
 use ringpost_core::resolve::ResolveSettings;
 use ringpost_core::smtpd::Client;
 use ringpost_shards::addresses::Addresses;
@@ -56,6 +57,7 @@ pub fn explain<T: Tables>(
             recipient_count: usize::from(matches!(stage, Stage::Data | Stage::EndOfData)),
             etrn_domain: None,
             pipelined_ahead: false,
+            details: PolicyFacts::default(),
         };
         let Outcome { refusal, notes } = wait_for(rules.decide(&world, &facts, &mut memory));
         lines.append(&mut tables.take());
@@ -118,6 +120,18 @@ impl<T: Tables> AccessWorld for World<'_, T> {
         address: &str,
     ) -> Result<Option<Unlisted>, LookupTrouble> {
         self.addresses.unlisted(party, sender, address).await
+    }
+
+    /// No server is asked: it says nothing.
+    async fn policy(
+        &self,
+        service: &PolicyService,
+        _: &PolicySettings<'_>,
+        _: &AccessFacts<'_>,
+    ) -> PolicyAnswer {
+        self.tables
+            .note("check_policy_service", format_args!("{} is not asked, but taken as DUNNO", service.name));
+        PolicyAnswer { action: Some("DUNNO".to_owned()), warnings: Vec::new() }
     }
 
     async fn pause(&self, _: u32) {}

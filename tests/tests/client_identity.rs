@@ -134,6 +134,37 @@ fn what_xforward_tells_is_logged_with_the_message() {
 }
 
 #[test]
+fn what_xforward_told_goes_on_to_the_next_server() {
+    let next = EngineSetup::new("xforward-next").parameter("smtpd_authorized_xforward_hosts", "127.0.0.0/8");
+    let sink = Sink::willing(next.sink_address());
+    let place = next.address();
+    let setup = EngineSetup::new("xforward-first")
+        .parameter("smtpd_authorized_xforward_hosts", "127.0.0.0/8")
+        .parameter("smtp_send_xforward_command", "yes")
+        .parameter("relayhost", &format!("[{}]:{}", place.ip(), place.port()));
+    let (next, first) = (next.start(), setup.start());
+    let mut client = first.client();
+    let told = "XFORWARD NAME=mx.far.example ADDR=192.0.2.9 PORT=4711 HELO=far PROTO=ESMTP";
+    assert_eq!(client.command(told).code, 250);
+    let content = ringpost_tests::client::message_content("xforward", 200);
+    let queue_id = client.message("a@x.test", &["b@y.test"], &content);
+    client.quit();
+    let line = next.wait_for_log("the message", |line| line.text.starts_with("client=localhost["));
+    let expected = format!(", orig_queue_id={queue_id}, orig_client=mx.far.example[192.0.2.9]");
+    assert!(line.text.ends_with(&expected), "{}", line.text);
+    // Without XFORWARD it is the client itself that is told of.
+    let mut client = first.client();
+    client.message("a@x.test", &["c@y.test"], &content);
+    client.quit();
+    next.wait_for_log("the second message", |line| {
+        line.text.starts_with("client=localhost[") && line.text.contains("orig_client=localhost[127.")
+    });
+    sink.wait_for(2);
+    first.stop();
+    next.stop();
+}
+
+#[test]
 fn refusals_have_footers_and_commands_are_filtered() {
     let setup = EngineSetup::new("footers")
         .parameter("smtpd_reject_footer", "\\c. Ask $server_name about [$client_address]")

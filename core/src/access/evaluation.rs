@@ -182,6 +182,7 @@ impl<'a, W: AccessWorld> Evaluation<'a, W> {
                 self.permit_client("permit_mynetworks")
             }
             Restriction::RejectUnknownClient => self.reject_unknown_client(),
+            Restriction::RejectUnknownForwardClient => self.reject_unknown_forward_client(),
             Restriction::RejectUnknownReverseClient => self.reject_unknown_reverse_client(),
             Restriction::RejectInvalidHelo
             | Restriction::RejectNonFqdnHelo

@@ -76,6 +76,14 @@ impl<W: AccessWorld> Evaluation<'_, W> {
         self.refuse(Fault::Policy, code, "4.7.25", &text)
     }
 
+    /// Postfix describes this item and does not have it: a name that leads somewhere is enough.
+    pub(super) fn reject_unknown_forward_client(&mut self) -> Said {
+        match self.facts.client.name_status {
+            NameStatus::Forged => Said::Dunno,
+            NameStatus::Known | NameStatus::Unavailable | NameStatus::Unknown => self.reject_unknown_client(),
+        }
+    }
+
     pub(super) fn reject_unknown_reverse_client(&mut self) -> Said {
         let client = self.facts.client;
         let code = match client.reverse_status {

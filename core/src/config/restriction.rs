@@ -108,6 +108,8 @@ pub enum Restriction {
     PermitsNobody,
     /// `reject_unknown_client_hostname`: no verified name.
     RejectUnknownClient,
+    /// `reject_unknown_forward_client_hostname`: no name, or one that leads nowhere; it may lead elsewhere.
+    RejectUnknownForwardClient,
     /// `reject_unknown_reverse_client_hostname`: no name at all.
     RejectUnknownReverseClient,
     /// `reject_invalid_helo_hostname`.
@@ -284,9 +286,8 @@ fn plain_item(name: &str) -> Option<Restriction> {
         | "reject_authenticated_sender_login_mismatch"
         | "reject_known_sender_login_mismatch"
         | "reject_unauthenticated_sender_login_mismatch" => Restriction::PermitsNobody,
-        "reject_unknown_client_hostname"
-        | "reject_unknown_client"
-        | "reject_unknown_forward_client_hostname" => Restriction::RejectUnknownClient,
+        "reject_unknown_client_hostname" | "reject_unknown_client" => Restriction::RejectUnknownClient,
+        "reject_unknown_forward_client_hostname" => Restriction::RejectUnknownForwardClient,
         "reject_unknown_reverse_client_hostname" => Restriction::RejectUnknownReverseClient,
         "reject_invalid_helo_hostname" | "reject_invalid_hostname" => Restriction::RejectInvalidHelo,
         "reject_non_fqdn_helo_hostname" | "reject_non_fqdn_hostname" => Restriction::RejectNonFqdnHelo,

@@ -85,6 +85,7 @@ impl fmt::Display for Restriction {
             Restriction::PermitMynetworks => "permit_mynetworks",
             Restriction::PermitsNobody => "an item about logins or certificates",
             Restriction::RejectUnknownClient => "reject_unknown_client_hostname",
+            Restriction::RejectUnknownForwardClient => "reject_unknown_forward_client_hostname",
             Restriction::RejectUnknownReverseClient => "reject_unknown_reverse_client_hostname",
             Restriction::RejectInvalidHelo => "reject_invalid_helo_hostname",
             Restriction::RejectNonFqdnHelo => "reject_non_fqdn_helo_hostname",
@@ -105,6 +106,7 @@ impl fmt::Display for Restriction {
                 return write!(f, "check_{}_{}_access {}", subject.word(), kind.word(), table.name);
             }
             Restriction::BlockList(list) => return write!(f, "{} {}", list.word(), list.written),
+            Restriction::Policy(service) => return write!(f, "check_policy_service {}", service.name),
             Restriction::Class(place) => return write!(f, "restriction class {place}"),
         })
     }

@@ -82,6 +82,21 @@ impl Notify {
     }
 }
 
+/// Where a message came from, as the log and other servers are told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Origin<'a> {
+    /// The client's name; empty or `unknown` if it has none.
+    pub name: &'a str,
+    /// Its address as printed in logs; empty if nobody knows.
+    pub address: &'a str,
+    /// Its port; 0 if nobody knows.
+    pub port: u16,
+    /// What it said in HELO or EHLO.
+    pub helo: &'a str,
+    /// `SMTP`, `ESMTP`, …
+    pub protocol: &'a str,
+}
+
 /// Everything in an envelope but its recipients. Addresses are in the form that stands between the
 /// angle brackets on the wire (quoted where RFC 5321 wants it); the null sender is empty.
 #[derive(Clone, Copy, Debug, Default)]
@@ -112,8 +127,29 @@ pub struct EnvelopeFields<'a> {
     pub protocol: &'a str,
     /// `transport:destination` through which the whole message goes (`content_filter`, FILTER); empty if none.
     pub filter: &'a str,
+    /// What XFORWARD told of the client that stands behind the one which sent the message here.
+    pub forwarded: Option<Origin<'a>>,
+    /// The message's queue id there (XFORWARD IDENT); empty if none was told.
+    pub ident: &'a str,
+    /// The message comes from a client whose mail counts as local (XFORWARD SOURCE).
+    pub is_local: bool,
+    /// A probe: delivered up to RCPT, and only its result counts. Never returned, never tried again.
+    pub is_probe: bool,
     /// `XVERP`: each recipient gets the message from a return path of its own.
     pub verp: Option<VerpDelimiters>,
+}
+
+impl<'a> EnvelopeFields<'a> {
+    /// Where the message came from first, as far as anybody told.
+    pub fn origin(&self) -> Origin<'a> {
+        self.forwarded.unwrap_or(Origin {
+            name: self.client_name,
+            address: self.client_address,
+            port: self.client_port,
+            helo: self.helo,
+            protocol: self.protocol,
+        })
+    }
 }
 
 /// One recipient of an envelope.

@@ -12,12 +12,14 @@
 //! On failure: bytes that no encoder of ours wrote give [`Damaged`]; nothing panics, nothing grows.
 //!
 //! ```text
-//! envelope  = version:u8=3 flags:u8 arrival_us:u64le content_bytes
+//! envelope  = version:u8=4 flags:u8 more:u8 arrival_us:u64le content_bytes
 //!             sender envid client_name client_address client_port helo protocol filter
-//!             [verp:u8*2] (recipient_count recipient* | piece_count member_count*)
+//!             [verp:u8*2] [forwarded] [ident] (recipient_count recipient* | piece_count member_count*)
 //!                                                                         text = length, UTF-8 bytes
 //! flags     = bits 0-1 body kind, bit 2 SMTPUTF8, bits 3-4 RET (0 none, 1 FULL, 2 HDRS),
 //!             bit 5 has verp, bit 6 recipients in pieces, bit 7 (with 6) somebody's success is to be told
+//! more      = bit 0 has forwarded, bit 1 has ident, bit 2 came from a local client, bit 3 is a probe
+//! forwarded = client_name client_address client_port helo protocol       as XFORWARD told; empty where it did not
 //! piece     = index of its first recipient, recipient*, as many as the table says; a record of its own
 //! recipient = flags:u8 (bits 0-3 NOTIFY, bit 4 has orcpt, bit 5 has original) address [orcpt] [original]
 //! outcome   = version:u8=2 group_count (kind:u8 indexes | report)*
@@ -50,7 +52,7 @@ mod writer;
 
 pub use codec::Damaged;
 pub(crate) use codec::floor_char_boundary;
-pub use fields::{BodyKind, EnvelopeFields, Notify, Recipient, Ret};
+pub use fields::{BodyKind, EnvelopeFields, Notify, Origin, Recipient, Ret};
 pub use note::{OutcomeKind, Reason, write_outcome};
 pub use piece::{KeptRecipient, RecipientPiece};
 pub use progress::Progress;

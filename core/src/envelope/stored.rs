@@ -6,15 +6,22 @@ use bytes::Bytes;
 
 use super::codec::{Cursor, Damaged};
 use super::piece::RecipientPiece;
-use super::{BodyKind, EnvelopeFields, Notify, PIECES_MAX, RECIPIENTS_MAX, Recipient, Ret, TEXT_BYTES_MAX};
+use super::{
+    BodyKind, EnvelopeFields, Notify, Origin, PIECES_MAX, RECIPIENTS_MAX, Recipient, Ret, TEXT_BYTES_MAX,
+};
 use crate::verp::VerpDelimiters;
 
-/// Version 2 knows recipients in pieces, version 3 filters.
-pub(super) const VERSION: u8 = 3;
+/// Version 2 knows recipients in pieces, version 3 filters, version 4 what XFORWARD told, and probes.
+pub(super) const VERSION: u8 = 4;
 
 pub(super) const FLAG_VERP: u8 = 0x20;
 pub(super) const FLAG_IN_PIECES: u8 = 0x40;
 pub(super) const FLAG_SUCCESS_WANTED: u8 = 0x80;
+
+pub(super) const MORE_FORWARDED: u8 = 1;
+pub(super) const MORE_IDENT: u8 = 2;
+pub(super) const MORE_LOCAL: u8 = 4;
+pub(super) const MORE_PROBE: u8 = 8;
 
 /// Recipients between two places that an [`Envelope`] remembers: so many are read at most to find one.
 const PLACE_STRIDE: u32 = 32;
@@ -24,6 +31,16 @@ const PLACE_STRIDE: u32 = 32;
 struct Span {
     start: u32,
     bytes: u16,
+}
+
+/// What XFORWARD told; messages of most clients have none.
+#[derive(Clone, Copy, Debug)]
+struct ForwardedSpans {
+    name: Span,
+    address: Span,
+    port: u16,
+    helo: Span,
+    protocol: Span,
 }
 
 /// Where an envelope's recipients are.
@@ -50,10 +67,13 @@ pub struct Envelope {
     helo: Span,
     protocol: Span,
     filter: Span,
+    forwarded: Option<Box<ForwardedSpans>>,
+    ident: Option<Span>,
     recipients: Recipients,
     recipient_count: u32,
     client_port: u16,
     flags: u8,
+    more: u8,
     verp: Option<VerpDelimiters>,
     success_wanted: bool,
     content_bytes: u64,
@@ -75,6 +95,10 @@ impl Envelope {
         if flags & 0x03 == 3 || flags & 0x18 == 0x18 || alone {
             return Err(Damaged);
         }
+        let more = cursor.byte()?;
+        if more & !(MORE_FORWARDED | MORE_IDENT | MORE_LOCAL | MORE_PROBE) != 0 {
+            return Err(Damaged);
+        }
         let arrival: [u8; 8] = cursor.take(8)?.try_into().map_err(|_| Damaged)?;
         let content_bytes = cursor.number()?;
         let sender = span(&mut cursor)?;
@@ -88,6 +112,20 @@ impl Envelope {
         let verp = match flags & FLAG_VERP {
             0 => None,
             _ => Some(VerpDelimiters::from_bytes([cursor.byte()?, cursor.byte()?]).ok_or(Damaged)?),
+        };
+        let forwarded = match more & MORE_FORWARDED {
+            0 => None,
+            _ => Some(Box::new(ForwardedSpans {
+                name: span(&mut cursor)?,
+                address: span(&mut cursor)?,
+                port: cursor.number_up_to(u64::from(u16::MAX))? as u16,
+                helo: span(&mut cursor)?,
+                protocol: span(&mut cursor)?,
+            })),
+        };
+        let ident = match more & MORE_IDENT {
+            0 => None,
+            _ => Some(span(&mut cursor)?),
         };
         let mut success_wanted = flags & FLAG_SUCCESS_WANTED != 0;
         let (recipients, recipient_count) = match flags & FLAG_IN_PIECES {
@@ -106,10 +144,13 @@ impl Envelope {
             helo,
             protocol,
             filter,
+            forwarded,
+            ident,
             recipients,
             recipient_count,
             client_port,
             flags,
+            more,
             verp,
             success_wanted,
             content_bytes,
@@ -142,6 +183,16 @@ impl Envelope {
             helo: self.text(self.helo),
             protocol: self.text(self.protocol),
             filter: self.text(self.filter),
+            forwarded: self.forwarded.as_ref().map(|forwarded| Origin {
+                name: self.text(forwarded.name),
+                address: self.text(forwarded.address),
+                port: forwarded.port,
+                helo: self.text(forwarded.helo),
+                protocol: self.text(forwarded.protocol),
+            }),
+            ident: self.ident.map_or("", |ident| self.text(ident)),
+            is_local: self.more & MORE_LOCAL != 0,
+            is_probe: self.is_probe(),
             verp: self.verp,
         }
     }
@@ -149,6 +200,11 @@ impl Envelope {
     /// True if the sender wants to hear of at least one recipient's delivery (`NOTIFY=SUCCESS`).
     pub fn success_wanted(&self) -> bool {
         self.success_wanted
+    }
+
+    /// A probe; see [`EnvelopeFields::is_probe`].
+    pub fn is_probe(&self) -> bool {
+        self.more & MORE_PROBE != 0
     }
 
     /// Reverse-path; empty for the null sender.

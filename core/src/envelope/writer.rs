@@ -1,7 +1,10 @@
 //! Writing an envelope: whole into one record, or in pieces when its recipients are too many for that.
 
 use super::codec::{put_number, put_text};
-use super::stored::{FLAG_IN_PIECES, FLAG_SUCCESS_WANTED, FLAG_VERP, VERSION};
+use super::stored::{
+    FLAG_IN_PIECES, FLAG_SUCCESS_WANTED, FLAG_VERP, MORE_FORWARDED, MORE_IDENT, MORE_LOCAL, MORE_PROBE,
+    VERSION,
+};
 use super::{BodyKind, EnvelopeFields, PIECE_BYTES_MAX, RECIPIENTS_MAX, Recipient, Ret};
 
 /// Writes an envelope without building it in memory twice: fields first, then recipients one by one.
@@ -42,6 +45,13 @@ impl EnvelopeWriter {
         let verp = if fields.verp.is_some() { FLAG_VERP } else { 0 };
         out.push(VERSION);
         out.push(body | u8::from(fields.smtputf8) << 2 | ret << 3 | verp);
+        let bit = |is_set: bool, bit: u8| if is_set { bit } else { 0 };
+        out.push(
+            bit(fields.forwarded.is_some(), MORE_FORWARDED)
+                | bit(!fields.ident.is_empty(), MORE_IDENT)
+                | bit(fields.is_local, MORE_LOCAL)
+                | bit(fields.is_probe, MORE_PROBE),
+        );
         out.extend_from_slice(&fields.arrival_us.to_le_bytes());
         put_number(&mut out, fields.content_bytes);
         put_text(&mut out, fields.sender);
@@ -54,6 +64,16 @@ impl EnvelopeWriter {
         put_text(&mut out, fields.filter);
         if let Some(verp) = fields.verp {
             out.extend_from_slice(&verp.bytes());
+        }
+        if let Some(forwarded) = &fields.forwarded {
+            put_text(&mut out, forwarded.name);
+            put_text(&mut out, forwarded.address);
+            put_number(&mut out, u64::from(forwarded.port));
+            put_text(&mut out, forwarded.helo);
+            put_text(&mut out, forwarded.protocol);
+        }
+        if !fields.ident.is_empty() {
+            put_text(&mut out, fields.ident);
         }
         let count_at = out.len();
         out.extend_from_slice(&PADDED_ZERO);

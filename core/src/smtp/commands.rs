@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use super::{EhloKeywords, MailRecipient, MailRequest, ServerOffers};
+use super::{EhloKeywords, ForwardAttributes, MailRecipient, MailRequest, ServerOffers};
 use crate::envelope::{BodyKind, Notify, Ret};
 
 /// Longest ORCPT that is passed on (RFC 3461 section 4.2).
@@ -11,10 +11,15 @@ const ORCPT_BYTES_MAX: usize = 500;
 /// Longest ENVID that is passed on (RFC 3461 section 4.4).
 const ENVID_BYTES_MAX: usize = 100;
 
+/// Longest value of an attribute of XFORWARD, encoded.
+const FORWARD_VALUE_BYTES_MAX: usize = 255;
+
 /// What a command is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum CommandKind {
     Reset,
+    /// XFORWARD.
+    Forward,
     Mail,
     /// With the recipient's index in the request.
     Rcpt(usize),
@@ -61,6 +66,32 @@ impl Commands {
     pub fn data(&mut self) {
         self.bytes.extend_from_slice(b"DATA");
         self.end(CommandKind::Data);
+    }
+
+    /// Tells where a mail came from, as far as the server wants to know and anybody told.
+    pub fn forward(&mut self, mail: &MailRequest<'_>, offers: &ServerOffers) {
+        let origin = &mail.origin;
+        let port = if origin.port > 0 { origin.port.to_string() } else { String::new() };
+        let known = |value: &'_ str| value != "unknown";
+        let tag = if origin.address.contains(':') { "IPV6:" } else { "" };
+        let source = if mail.is_local { "LOCAL" } else { "REMOTE" };
+        let values = [origin.name, origin.address, &port, origin.protocol, origin.helo, mail.ident, source];
+        for places in [0..3, 3..7] {
+            let before = self.bytes.len();
+            self.bytes.extend_from_slice(b"XFORWARD");
+            let bare = self.bytes.len();
+            for place in places {
+                let (name, value) = (ForwardAttributes::NAMES[place], values[place]);
+                if offers.forward.has(place) && !value.is_empty() && known(value) {
+                    let start = format!(" {name}={}", if place == 1 { tag } else { "" });
+                    put_xtext(&mut self.bytes, start.as_bytes(), "", value, FORWARD_VALUE_BYTES_MAX);
+                }
+            }
+            match self.bytes.len() == bare {
+                true => self.bytes.truncate(before),
+                false => self.end(CommandKind::Forward),
+            }
+        }
     }
 
     pub fn mail(&mut self, mail: &MailRequest<'_>, smtputf8: bool, offers: &ServerOffers) {

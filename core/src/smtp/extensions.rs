@@ -4,7 +4,7 @@
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EhloKeywords(u16);
 
-const NAMES: [(&str, EhloKeywords); 9] = [
+const NAMES: [(&str, EhloKeywords); 10] = [
     ("PIPELINING", EhloKeywords::PIPELINING),
     ("SIZE", EhloKeywords::SIZE),
     ("8BITMIME", EhloKeywords::EIGHT_BIT_MIME),
@@ -14,6 +14,7 @@ const NAMES: [(&str, EhloKeywords); 9] = [
     ("STARTTLS", EhloKeywords::STARTTLS),
     ("AUTH", EhloKeywords::AUTH),
     ("CHUNKING", EhloKeywords::CHUNKING),
+    ("XFORWARD", EhloKeywords::XFORWARD),
 ];
 
 impl EhloKeywords {
@@ -37,6 +38,8 @@ impl EhloKeywords {
     pub const AUTH: EhloKeywords = EhloKeywords(128);
     /// RFC 3030.
     pub const CHUNKING: EhloKeywords = EhloKeywords(256);
+    /// Postfix's XFORWARD_README.
+    pub const XFORWARD: EhloKeywords = EhloKeywords(512);
 
     /// Both sets.
     pub const fn with(self, other: EhloKeywords) -> EhloKeywords {
@@ -73,6 +76,28 @@ pub struct ServerOffers {
     pub keywords: EhloKeywords,
     /// The announced limit of SIZE in bytes; 0 if there is none (RFC 1870 section 3: also `SIZE 0`).
     pub size_limit: u64,
+    /// The attributes of XFORWARD that it takes.
+    pub forward: ForwardAttributes,
+}
+
+/// A set of attributes of XFORWARD.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ForwardAttributes(u8);
+
+impl ForwardAttributes {
+    /// In the order in which they are sent; the first three in one command, the others in another.
+    pub(super) const NAMES: [&str; 7] = ["NAME", "ADDR", "PORT", "PROTO", "HELO", "IDENT", "SOURCE"];
+
+    /// Whether the attribute of this place among [`ForwardAttributes::NAMES`] is in the set.
+    pub(super) fn has(self, place: usize) -> bool {
+        self.0 & 1 << place != 0
+    }
+
+    fn add(&mut self, name: &str) {
+        if let Some(place) = Self::NAMES.iter().position(|known| known.eq_ignore_ascii_case(name)) {
+            self.0 |= 1 << place;
+        }
+    }
 }
 
 impl ServerOffers {
@@ -87,6 +112,9 @@ impl ServerOffers {
         let mut words = line.split([' ', '\t', '=']).filter(|word| !word.is_empty());
         let Some(keyword) = words.next().and_then(EhloKeywords::from_name) else { return };
         self.keywords = self.keywords.with(keyword.without(discard));
+        if self.has(EhloKeywords::XFORWARD) && keyword == EhloKeywords::XFORWARD {
+            return words.for_each(|word| self.forward.add(word));
+        }
         if self.has(EhloKeywords::SIZE)
             && keyword == EhloKeywords::SIZE
             && let Some(limit) = words.next().and_then(|word| word.parse().ok())

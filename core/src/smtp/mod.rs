@@ -39,7 +39,7 @@ mod tls_policy;
 mod trouble;
 
 pub use dead_servers::{DEAD_SERVER_MS, DEAD_SERVERS_MAX, DeadServers};
-pub use extensions::{EhloKeywords, ServerOffers};
+pub use extensions::{EhloKeywords, ForwardAttributes, ServerOffers};
 pub use line_breaker::LineBreaker;
 pub use result::{Failure, RecipientResult, ResultKind};
 pub use session::{CarriedSession, Event, Session};

@@ -132,6 +132,14 @@ impl Session {
         self.answered += 1;
         match kind {
             CommandKind::Reset => {}
+            CommandKind::Forward => {
+                if !positive {
+                    let said = reply.text.replace('\n', " ");
+                    let host = &self.peer_text;
+                    self.warning =
+                        Some(format!("host {host} said: {said} (in reply to {})", request_text(kind)));
+                }
+            }
             CommandKind::Mail if !positive => {
                 self.mail_refused = true;
                 let verdict = self.refusal(reply, request_text(kind));
@@ -139,6 +147,10 @@ impl Session {
             }
             CommandKind::Mail => {}
             CommandKind::Rcpt(_) | CommandKind::Data if self.mail_refused && !positive => {}
+            CommandKind::Rcpt(recipient) if positive && self.is_probe => {
+                let verdict = self.results.verdict(&taken(reply));
+                self.results.decide(recipient, verdict);
+            }
             CommandKind::Rcpt(recipient) if positive => self.accepted.push(recipient as u32),
             CommandKind::Rcpt(recipient) => {
                 let verdict = self.refusal(reply, request_text(kind));
@@ -191,14 +203,7 @@ impl Session {
             return self.refused_whole(reply, DOT);
         }
         let verdict = match reply.class() {
-            2 => self.results.verdict(&NewVerdict {
-                kind: ResultKind::Sent,
-                status: reply.status().unwrap_or(Status::success(0, 0)),
-                trouble: false,
-                before: &[],
-                reply: Some(reply.text),
-                after: &[],
-            }),
+            2 => self.results.verdict(&taken(reply)),
             _ => self.refusal(reply, DOT),
         };
         match self.settings.protocol {
@@ -223,9 +228,22 @@ impl Session {
     }
 }
 
+/// The server has taken the mail, or the recipient of a probe.
+fn taken<'r>(reply: &Reply<'r>) -> NewVerdict<'r> {
+    NewVerdict {
+        kind: ResultKind::Sent,
+        status: reply.status().unwrap_or(Status::success(0, 0)),
+        trouble: false,
+        before: &[],
+        reply: Some(reply.text),
+        after: &[],
+    }
+}
+
 const fn request_text(kind: CommandKind) -> &'static str {
     match kind {
         CommandKind::Reset => "RSET command",
+        CommandKind::Forward => "XFORWARD command",
         CommandKind::Mail => "MAIL FROM command",
         CommandKind::Rcpt(_) => "RCPT TO command",
         CommandKind::Data => "DATA command",
@@ -235,7 +253,7 @@ const fn request_text(kind: CommandKind) -> &'static str {
 /// True if a reply of this class can answer the command at all (RFC 5321 section 4.3.2).
 const fn fits(kind: CommandKind, class: u16) -> bool {
     match kind {
-        CommandKind::Reset | CommandKind::Mail | CommandKind::Rcpt(_) => class != 3,
+        CommandKind::Reset | CommandKind::Forward | CommandKind::Mail | CommandKind::Rcpt(_) => class != 3,
         CommandKind::Data => class != 2,
     }
 }

@@ -104,6 +104,8 @@ pub struct Session {
     /// MAIL.
     pub(super) reset_first: bool,
     pub(super) mail_refused: bool,
+    /// The mail is a probe: there is no DATA.
+    pub(super) is_probe: bool,
     /// Recipients that the server accepted, in the order of RCPT; LMTP answers in that order.
     pub(super) accepted: Vec<u32>,
     /// How many of them have their reply after the dot.
@@ -138,6 +140,7 @@ impl Session {
             outstanding: 1,
             reset_first: false,
             mail_refused: false,
+            is_probe: false,
             accepted: Vec::new(),
             dot_replies: 0,
             early_reply: false,
@@ -274,6 +277,7 @@ impl Session {
             State::StartTls | State::Handshake => timeouts.starttls,
             State::Commands => match self.commands.kind(self.answered) {
                 Some(CommandKind::Reset) => timeouts.rset,
+                Some(CommandKind::Forward) => timeouts.forward,
                 Some(CommandKind::Mail) => timeouts.mail,
                 Some(CommandKind::Rcpt(_)) => timeouts.rcpt,
                 Some(CommandKind::Data) | None => timeouts.data_init,
@@ -307,6 +311,7 @@ impl Session {
         self.accepted.clear();
         (self.sent, self.answered, self.dot_replies) = (0, 0, 0);
         (self.mail_refused, self.early_reply) = (false, false);
+        self.is_probe = mail.is_probe;
         self.mails_begun = self.mails_begun.saturating_add(1);
         recipients.clone().for_each(|_| self.results.add_recipient());
         if self.reader.is_inside() {
@@ -335,6 +340,9 @@ impl Session {
             self.commands.reset();
         }
         let utf8 = utf8_offered && (utf8_here || recipients.clone().any(|rcpt| !rcpt.address.is_ascii()));
+        if self.settings.forwards && self.offers.has(EhloKeywords::XFORWARD) {
+            self.commands.forward(mail, &self.offers);
+        }
         self.commands.mail(mail, utf8, &self.offers);
         for (index, recipient) in recipients.enumerate() {
             if recipient.address.is_empty() || !is_safe_path(recipient.address) {
@@ -351,7 +359,9 @@ impl Session {
         if self.results.undecided() == 0 {
             return Event::Finished;
         }
-        self.commands.data();
+        if !mail.is_probe {
+            self.commands.data();
+        }
         self.state = State::Commands;
         self.send_more(out);
         Event::NeedInput

@@ -1,7 +1,7 @@
 //! What the caller tells a client session: settings, the peer, and the mail to send.
 
 use super::EhloKeywords;
-use crate::envelope::{BodyKind, Notify, Ret};
+use crate::envelope::{BodyKind, Notify, Origin, Ret};
 use crate::transcript::ErrorClasses;
 
 /// Which of the two protocols this client speaks.
@@ -37,6 +37,8 @@ pub struct StageTimeouts {
     pub quit: u32,
     /// `smtp_rset_timeout`.
     pub rset: u32,
+    /// `smtp_xforward_timeout`.
+    pub forward: u32,
 }
 
 impl Default for StageTimeouts {
@@ -52,6 +54,7 @@ impl Default for StageTimeouts {
             data_done: 600,
             quit: 300,
             rset: 20,
+            forward: 300,
         }
     }
 }
@@ -69,6 +72,8 @@ pub struct ClientSettings {
     pub pipelining: bool,
     /// `smtp_discard_ehlo_keywords`: offers that are ignored.
     pub discard_ehlo_keywords: EhloKeywords,
+    /// `smtp_send_xforward_command`: servers that offer XFORWARD are told where a mail came from.
+    pub forwards: bool,
     /// `smtp_skip_5xx_greeting`: a 5xx greeting is only a reason to try elsewhere or later.
     pub skip_5xx_greeting: bool,
     /// Those of `notify_classes` for which a transcript of the session goes to the postmaster; without any of
@@ -86,6 +91,7 @@ impl Default for ClientSettings {
             my_hostname: String::from("localhost"),
             pipelining: true,
             discard_ehlo_keywords: EhloKeywords::NONE,
+            forwards: false,
             skip_5xx_greeting: true,
             reported_errors: ErrorClasses::NONE,
             timeouts: StageTimeouts::default(),
@@ -135,6 +141,14 @@ pub struct MailRequest<'a> {
     pub ret: Option<Ret>,
     /// ENVID as decoded text; empty if none.
     pub envid: &'a str,
+    /// Where it came from, for XFORWARD.
+    pub origin: Origin<'a>,
+    /// Its queue id where it came from, or here, for XFORWARD.
+    pub ident: &'a str,
+    /// It came from a client whose mail counts as local, for XFORWARD.
+    pub is_local: bool,
+    /// A probe: its recipients have their results from RCPT, and there is no DATA.
+    pub is_probe: bool,
 }
 
 /// One recipient of a transaction.

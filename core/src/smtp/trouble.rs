@@ -132,6 +132,7 @@ impl Session {
                 Some(CommandKind::Reset) => "sending RSET",
                 Some(CommandKind::Mail) => "sending MAIL FROM",
                 Some(CommandKind::Rcpt(_)) => "sending RCPT TO",
+                Some(CommandKind::Forward) => "sending XFORWARD command",
                 Some(CommandKind::Data) | None => "sending DATA command",
             }),
             State::Content => String::from("sending message body"),

@@ -45,6 +45,8 @@ pub struct Forwarded {
     pub helo: Option<Box<str>>,
     /// The message's queue id there.
     pub ident: Option<Box<str>>,
+    /// Whether mail of that client counts as local (SOURCE), if that was told.
+    pub is_local: Option<bool>,
     /// Something about the client was told, not only the queue id.
     pub tells_client: bool,
 }
@@ -241,8 +243,14 @@ fn forward(forwarded: &mut Forwarded, name: &str, value: &str) -> Result<(), Str
         "HELO" if value.len() > DOMAIN_BYTES_MAX => return Err(bad()),
         "HELO" => forwarded.helo = (!unavailable).then(|| blotted(value)),
         "IDENT" => forwarded.ident = (!unavailable).then(|| blotted(value)),
-        "SOURCE" if matches!(value.to_ascii_uppercase().as_str(), "LOCAL" | "REMOTE" | UNAVAILABLE) => {}
-        "SOURCE" => return Err(bad()),
+        "SOURCE" => {
+            forwarded.is_local = match value.to_ascii_uppercase().as_str() {
+                "LOCAL" => Some(true),
+                "REMOTE" => Some(false),
+                UNAVAILABLE => None,
+                _ => return Err(bad()),
+            };
+        }
         _ => return Err(format!("501 5.5.4 Bad XFORWARD attribute name: {name}")),
     }
     forwarded.tells_client |= !matches!(name, "IDENT" | "SOURCE");

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use ringpost_core::cleanup::{Cleaner, Facts, Inspection, Origin, clean_head, has_plain_addresses};
 use ringpost_core::reply::Reply;
 use ringpost_core::rewrite::Context;
-use ringpost_core::smtpd::Session;
+use ringpost_core::smtpd::{Forwarded, Session};
 
 use super::{Incoming, Pieces, assemble, date_text, piece_of, single};
 use crate::settings::SmtpdService;
@@ -102,6 +102,9 @@ impl Incoming {
         let facts = known.facts(self, service, session);
         let mapped = self.mapped.as_deref();
         let last_recipient = session.recipients().last();
+        // Who passed it on is not who it comes from.
+        let forwarded = session.forwarded().filter(|told| told.tells_client);
+        let forwarded_text = forwarded.map(Forwarded::client_text);
         let inspection = Inspection {
             head: &service.cleanup,
             content: &service.content,
@@ -110,14 +113,15 @@ impl Incoming {
             tables: &shard.tables,
             facts: &facts,
             origin: Origin {
-                client: session.client_text(),
+                client: forwarded_text.as_deref().unwrap_or(session.client_text()),
                 sender: facts.sender,
                 recipient: match mapped {
                     Some(mapped) => &mapped.last_recipient,
                     None => last_recipient.map_or("", |recipient| recipient.address.as_str()),
                 },
-                protocol: session.protocol(),
-                helo: session.helo().unwrap_or_default(),
+                protocol: forwarded
+                    .map_or(session.protocol(), |told| told.protocol.as_deref().unwrap_or("unknown")),
+                helo: forwarded.map_or(session.helo(), |told| told.helo.as_deref()).unwrap_or_default(),
             },
             prepend: &self.actions.prepend,
             context: self.header_context(service),

@@ -5,7 +5,7 @@ use ringpost_core::cleanup::{
     Trouble, first_occurrences, leaves_as_is,
 };
 use ringpost_core::dsn::decode_xtext;
-use ringpost_core::envelope::{BodyKind, EnvelopeFields, EnvelopeWriter, Recipient, WrittenEnvelope};
+use ringpost_core::envelope::{BodyKind, EnvelopeFields, EnvelopeWriter, Origin, Recipient, WrittenEnvelope};
 use ringpost_core::logline::{AddressText, Severity};
 use ringpost_core::reply::Reply;
 use ringpost_core::smtpd::Session;
@@ -85,6 +85,17 @@ impl Incoming {
             self.expanded = std::mem::take(&mut mapped.expanded);
         }
         let filter = self.actions.filter.take();
+        let forwarded = session.forwarded();
+        let forwarded_address = forwarded.and_then(|told| told.address).map(AddressText::new);
+        let told_client = forwarded.filter(|told| told.tells_client).map(|told| Origin {
+            name: told.name.as_deref().unwrap_or("unknown"),
+            address: forwarded_address
+                .as_ref()
+                .map_or("", |address| std::str::from_utf8(address.as_bytes()).unwrap_or_default()),
+            port: told.port.unwrap_or(0),
+            helo: told.helo.as_deref().unwrap_or_default(),
+            protocol: told.protocol.as_deref().unwrap_or_default(),
+        });
         let fields = EnvelopeFields {
             sender: mapped.as_ref().map_or(mail.sender.as_str(), |mapped| &mapped.sender),
             envid: &envid,
@@ -99,6 +110,10 @@ impl Incoming {
             helo: session.helo().unwrap_or_default(),
             protocol: session.protocol(),
             filter: filter.as_deref().unwrap_or(&service.content_filter),
+            forwarded: told_client,
+            ident: forwarded.and_then(|told| told.ident.as_deref()).unwrap_or_default(),
+            is_local: forwarded.and_then(|told| told.is_local).unwrap_or(self.is_local),
+            is_probe: false,
             verp: mail.verp,
         };
         let mut writer = Writer::new(shard, self.id, &fields, &mut self.envelope_chunks);

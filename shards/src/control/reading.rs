@@ -110,13 +110,16 @@ pub(super) fn say_envelope(message: &ActiveMessage, queue: Queue, reply: &mut Re
             say("named_attribute", &format!("{name}={value}"));
         }
     };
+    let origin = fields.origin();
+    let origin_port = if origin.port > 0 { origin.port.to_string() } else { String::new() };
     let port = if fields.client_port > 0 { fields.client_port.to_string() } else { String::new() };
     for (name, value) in [
-        ("log_client_name", fields.client_name),
-        ("log_client_address", fields.client_address),
-        ("log_client_port", &port),
-        ("log_helo_name", fields.helo),
-        ("log_protocol_name", fields.protocol),
+        ("log_client_name", origin.name),
+        ("log_client_address", origin.address),
+        ("log_client_port", &origin_port),
+        ("log_helo_name", origin.helo),
+        ("log_protocol_name", origin.protocol),
+        ("log_ident", fields.ident),
         ("client_name", fields.client_name),
         ("client_address", fields.client_address),
         ("client_port", &port),

@@ -305,7 +305,7 @@ impl<'a> Attempt<'a> {
         if let Some(delimiters) = fields.verp {
             return self.mail_singly(connection, delimiters).await;
         }
-        let mail = mail_request(&fields);
+        let mail = mail_request(&fields, message.queue_id.as_str());
         let chosen = message.at_hand(&self.open);
         let recipients = mail_recipients(&chosen, &self.open);
         let reused = connection.session.mails_begun() > 0;
@@ -349,7 +349,7 @@ impl<'a> Attempt<'a> {
         for (place, &index) in open.iter().enumerate() {
             let recipient = &recipients[place];
             let sender = verp_sender(fields.sender, recipient.address, delimiters);
-            let mail = MailRequest { sender: &sender, ..mail_request(&fields) };
+            let mail = MailRequest { sender: &sender, ..mail_request(&fields, message.queue_id.as_str()) };
             let one = std::slice::from_ref(recipient);
             let end = connection.mail(self.shard, queue_id, &mail, one, &message.content).await;
             self.report(connection);
@@ -383,6 +383,9 @@ impl<'a> Attempt<'a> {
 
     /// Tells the postmaster what went wrong on a connection, unless it carries a report or a notice itself.
     fn report(&self, connection: &mut Connection) {
+        if let Some(warning) = connection.session.take_warning() {
+            self.shard.log.warning("smtp", connection.number, format_args!("{warning}"));
+        }
         let Some(excerpt) = connection.session.take_report() else { return };
         let sender = self.message.envelope.sender();
         if !sender.is_empty() && !transcript::is_ours(self.shard, sender) {
@@ -531,7 +534,7 @@ fn softened<'r>(result: &RecipientResult<'r>, status: logline::Status) -> Recipi
 }
 
 /// One transaction for all recipients of a message.
-fn mail_request<'a>(fields: &EnvelopeFields<'a>) -> MailRequest<'a> {
+fn mail_request<'a>(fields: &EnvelopeFields<'a>, queue_id: &'a str) -> MailRequest<'a> {
     MailRequest {
         sender: fields.sender,
         size: fields.content_bytes,
@@ -539,5 +542,9 @@ fn mail_request<'a>(fields: &EnvelopeFields<'a>) -> MailRequest<'a> {
         smtputf8: fields.smtputf8,
         ret: fields.ret,
         envid: fields.envid,
+        origin: fields.origin(),
+        ident: if fields.ident.is_empty() { queue_id } else { fields.ident },
+        is_local: fields.is_local,
+        is_probe: fields.is_probe,
     }
 }

@@ -155,8 +155,8 @@ async fn search_name(shard: &Shard, client: &mut Client, warnings: &mut Vec<Stri
         }
         Answer::Addresses { .. } => (NameStatus::Forged, ""),
         Answer::Unavailable => (NameStatus::Unavailable, ": Temporary failure in name resolution"),
-        Answer::NoData => (NameStatus::Forged, ": No address associated with hostname"),
-        _ => (NameStatus::Forged, ": Name or service not known"),
+        Answer::NoData => (NameStatus::Unknown, ": No address associated with hostname"),
+        _ => (NameStatus::Unknown, ": Name or service not known"),
     };
     client.name_status = status;
     warnings.push(format!("hostname {name} does not resolve to address {}{reason}", client.address));

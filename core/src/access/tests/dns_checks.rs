@@ -22,6 +22,16 @@ fn clients_without_a_name() {
 }
 
 #[test]
+fn a_name_that_leads_elsewhere_is_a_name_that_leads_somewhere() {
+    let mut case = Case::new("smtpd_client_restrictions = reject_unknown_forward_client_hostname");
+    case.client.name_status = NameStatus::Forged;
+    assert_eq!(case.rcpt(), "OK");
+    case.client.name_status = NameStatus::Unknown;
+    let text = "450 4.7.25 Client host rejected: cannot find your hostname, [192.0.2.9]";
+    assert_eq!(case.rcpt(), text);
+}
+
+#[test]
 fn greetings_that_are_no_names() {
     let check =
         |item: &str, helo: &str| Case::new(&format!("smtpd_helo_restrictions = {item}")).helo(helo).rcpt();

@@ -141,7 +141,7 @@ parameters! {
         "The SASL implementation.";
     SMTP_SEND_DUMMY_MAIL_AUTH "smtp_send_dummy_mail_auth" Bool = "no", WithoutEffect("AUTH= is not sent"),
         "Whether MAIL bears an empty AUTH option.";
-    SMTP_SEND_XFORWARD_COMMAND "smtp_send_xforward_command" Bool = "no", Refused { reason: "XFORWARD is not sent yet", weakens: Weakens::Never },
+    SMTP_SEND_XFORWARD_COMMAND "smtp_send_xforward_command" Bool = "no", Honoured("smtp"),
         "Whether what is known of the client is passed on with XFORWARD.";
     SMTP_SENDER_DEPENDENT_AUTHENTICATION "smtp_sender_dependent_authentication" Bool = "no", WithoutEffect("the client does not authenticate yet"),
         "Whether passwords are looked up by sender.";
@@ -151,6 +151,6 @@ parameters! {
         "Whether the answer to QUIT is not waited for.";
     SMTP_TCP_PORT "smtp_tcp_port" Text = "smtp", Honoured("smtp"),
         "The port of servers, by number or name.";
-    SMTP_XFORWARD_TIMEOUT "smtp_xforward_timeout" Time(Seconds) = "300s", WithoutEffect("XFORWARD is not sent yet"),
+    SMTP_XFORWARD_TIMEOUT "smtp_xforward_timeout" Time(Seconds) = "300s", Honoured("smtp"),
         "The longest wait for the answer to XFORWARD.";
 }
