@@ -55,6 +55,7 @@ mod explain;
 mod gate;
 mod ledger;
 mod operator;
+mod renew;
 mod rest;
 mod reuse;
 mod roster;

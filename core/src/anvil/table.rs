@@ -41,6 +41,11 @@ impl AnvilTable {
         }
     }
 
+    /// From now on a unit of time has so many milliseconds; the one that runs is judged by it, too.
+    pub fn set_unit_ms(&mut self, unit_ms: u64) {
+        self.unit_ms = unit_ms;
+    }
+
     /// Takes what shard `from` tells, and answers the client's counts. `None` when the table is full of clients that
     /// have sessions open: this one goes uncounted.
     pub fn hear(&mut self, from: u16, news: &ClientNews, now_ms: u64) -> Option<ClientCounts> {

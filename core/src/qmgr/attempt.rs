@@ -79,6 +79,12 @@ impl ActiveMessage {
         self.intent == Intent::Continue
     }
 
+    /// Some of it is neither in delivery nor over, and nobody has decided what is to become of that.
+    pub fn has_more_to_do(&self) -> bool {
+        let waits = self.stage == Stage::Activating || self.queued + self.unread + self.reading > 0;
+        waits && self.is_awaited()
+    }
+
     /// A delivery to so many of its queued recipients begins.
     pub fn start(&mut self, recipients: u32) {
         assert!(recipients <= self.queued);
@@ -371,7 +377,8 @@ impl Scheduler {
         message
     }
 
-    fn sweep_stale(&mut self) {
+    /// Takes the recipients of withdrawn messages out of the site queues.
+    pub(super) fn sweep_stale(&mut self) {
         for handle in self.sites.handles() {
             let Self { sites, active, .. } = self;
             let site = sites.live(handle);

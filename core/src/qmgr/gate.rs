@@ -28,6 +28,13 @@ impl Gate {
         !self.given && now_ms >= self.closed_until_ms
     }
 
+    /// The pause ends at this time at the latest; whether that is earlier than it would have.
+    pub(super) fn shorten(&mut self, until_ms: u64) -> bool {
+        let is_earlier = self.closed_until_ms > until_ms;
+        self.closed_until_ms = self.closed_until_ms.min(until_ms);
+        is_earlier
+    }
+
     /// The slot has come back unused: the next may have it at once.
     fn given_back(&mut self) {
         assert!(self.given, "only what was given comes back");

@@ -218,6 +218,14 @@ impl Ledger {
         }
     }
 
+    /// A rate delay begins: no grant that is out serves more than one delivery.
+    pub fn recall(&mut self) {
+        for member in &mut self.members {
+            let reusable = member.held.saturating_sub(member.revoking);
+            member.is_to_give(reusable, 0);
+        }
+    }
+
     /// Grants one delivery to whoever wants one and has none, in turn; the caller has asked the window.
     pub fn grant_once(&mut self, own: Own) -> Option<Turn> {
         let mut claimants = self.claimants(own);

@@ -99,17 +99,8 @@ impl Scheduler {
     /// A queue manager that knows no messages; `now_ms` is the wall clock.
     ///
     /// Limits of 0 that would stop all work count as 1, and `queue_run_delay` as at least a second.
-    pub fn new(mut settings: QmgrSettings, now_ms: u64) -> Self {
-        for limit in [
-            &mut settings.active_messages_max,
-            &mut settings.active_recipients_max,
-            &mut settings.message_recipients_min,
-            &mut settings.deliveries_max,
-        ] {
-            *limit = (*limit).max(1);
-        }
-        settings.active_bytes_max = settings.active_bytes_max.max(1);
-        settings.queue_run_delay_ms = settings.queue_run_delay_ms.max(1000);
+    pub fn new(settings: QmgrSettings, now_ms: u64) -> Self {
+        let settings = settings.sound();
         Self {
             timeline: Timeline::new(now_ms),
             roster: Roster::new(),

@@ -75,6 +75,22 @@ impl Default for QmgrSettings {
 }
 
 impl QmgrSettings {
+    /// Limits of 0 that would stop all work count as 1, and `queue_run_delay` as at least a second.
+    #[must_use]
+    pub(super) fn sound(mut self) -> Self {
+        for limit in [
+            &mut self.active_messages_max,
+            &mut self.active_recipients_max,
+            &mut self.message_recipients_min,
+            &mut self.deliveries_max,
+        ] {
+            *limit = (*limit).max(1);
+        }
+        self.active_bytes_max = self.active_bytes_max.max(1);
+        self.queue_run_delay_ms = self.queue_run_delay_ms.max(1000);
+        self
+    }
+
     /// The parameters of the transport with this name.
     pub fn transport(&self, name: &str) -> &TransportSettings {
         self.transports.get(name).unwrap_or(&self.default_transport)

@@ -44,6 +44,35 @@ fn settings() -> QmgrSettings {
     }
 }
 
+/// Other settings, as a reload may bring them: whatever may change does.
+fn renewed() -> QmgrSettings {
+    let mut renewed = settings();
+    renewed.idle_sites_max = 3;
+    renewed.default_transport.concurrency_max = 6;
+    renewed.default_transport.concurrency_initial = 2;
+    for (name, transport) in &mut renewed.transports {
+        match name.as_str() {
+            "narrow" => transport.concurrency_max = 3,
+            "slow" | "paced" => transport.rate_delay_ms = 0,
+            _ => transport.concurrency_max = 2,
+        }
+        if transport.transport_rate_delay_ms > 0 {
+            transport.transport_rate_delay_ms += RENEWED_DELAY_MS;
+        }
+    }
+    renewed
+}
+
+/// By so much more the transports of [`GATED`] wait then.
+const RENEWED_DELAY_MS: u64 = 25;
+
+/// Deliveries to a site that there may be at most.
+fn limit(settings: &QmgrSettings, transport: &str) -> u32 {
+    let transport = settings.transport(transport);
+    let delayed = transport.rate_delay_ms + transport.transport_rate_delay_ms > 0;
+    if delayed { 1 } else { transport.concurrency_max }
+}
+
 struct Shard {
     scheduler: Scheduler,
     running: Vec<Delivery>,
@@ -69,7 +98,8 @@ struct World {
     gated_ended_ms: [u64; GATED.len()],
     draining: bool,
     homes: [usize; SITES.len()],
-    settings: QmgrSettings,
+    /// Those that hold somewhere.
+    settings: Vec<QmgrSettings>,
 }
 
 /// The home of a site, as all shards find it.
@@ -104,8 +134,19 @@ impl World {
             gated_ended_ms: [0; GATED.len()],
             draining: false,
             homes: std::array::from_fn(|site| home_among(site, count)),
-            settings: settings(),
+            settings: vec![settings()],
         }
+    }
+
+    /// A reload reaches one shard.
+    fn renew(&mut self, shard: usize, settings: QmgrSettings) {
+        if !self.settings.contains(&settings) {
+            self.settings.push(settings.clone());
+        }
+        let scheduler = &mut self.shards[shard].scheduler;
+        scheduler.renew(settings, self.now_ms);
+        scheduler.reconsider(self.now_ms);
+        self.check();
     }
 
     fn arrive(&mut self, shard: usize, site: usize) {
@@ -267,8 +308,8 @@ impl World {
             // When the window narrows what runs may end, but nothing is granted anew.
             let grew = granted > self.granted[site];
             assert!(!grew || granted <= width, "{nexthop}: {granted} granted in a window of {width}");
-            let limit = self.settings.transport(transport).concurrency_max;
-            let limit = if matches!(transport, "slow" | "gated" | "paced") { 1 } else { limit };
+            let limits = self.settings.iter().map(|settings| limit(settings, transport));
+            let limit = limits.max().unwrap();
             assert!(granted <= limit, "{nexthop}: {granted} granted with a limit of {limit}");
             self.granted[site] = granted;
         }
@@ -345,12 +386,13 @@ enum Step {
     Finish { shard: usize, nth: usize, trouble: bool },
     Wait { ms: u64 },
     Flush { shard: usize },
+    Renew { shard: usize, other: bool },
 }
 
-fn steps() -> impl Strategy<Value = Vec<Step>> {
+fn step() -> impl Strategy<Value = Step> {
     let (shard, site) = (0..4usize, 0..SITES.len());
     let wait = prop_oneof![4 => 0..5u64, 3 => 10..60u64, 1 => Just(301_000u64)];
-    let step = prop_oneof![
+    prop_oneof![
         4 => (shard.clone(), site, 1..9usize).prop_map(|(shard, site, count)| Step::Arrive { shard, site, count }),
         3 => (shard.clone(), 1..3usize).prop_map(|(shard, most)| Step::Hear { shard, most }),
         2 => shard.clone().prop_map(|shard| Step::Poll { shard }),
@@ -360,8 +402,16 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
             .prop_map(|(shard, nth, trouble)| Step::Finish { shard, nth, trouble }),
         2 => wait.prop_map(|ms| Step::Wait { ms }),
         1 => shard.prop_map(|shard| Step::Flush { shard }),
-    ];
-    prop::collection::vec(step, 1..150)
+    ]
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    prop::collection::vec(step(), 1..150)
+}
+
+fn steps_and_reloads() -> impl Strategy<Value = Vec<Step>> {
+    let renew = (0..4usize, any::<bool>()).prop_map(|(shard, other)| Step::Renew { shard, other });
+    prop::collection::vec(prop_oneof![20 => step(), 1 => renew], 1..150)
 }
 
 fn play(world: &mut World, step: Step) {
@@ -377,6 +427,9 @@ fn play(world: &mut World, step: Step) {
         Step::Finish { shard, nth, trouble } => world.finish(shard % shards, nth, trouble),
         Step::Wait { ms } => world.now_ms += ms,
         Step::Flush { shard } => world.shards[shard % shards].scheduler.flush(world.now_ms),
+        Step::Renew { shard, other } => {
+            world.renew(shard % shards, if other { renewed() } else { settings() });
+        }
     }
 }
 
@@ -391,6 +444,27 @@ proptest! {
         let mut world = World::new(shards, capacity);
         for step in steps {
             play(&mut world, step);
+        }
+        world.drain();
+        world.come_to_rest();
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(600))]
+    #[test]
+    fn limits_that_change_shard_by_shard_lose_no_grant_and_starve_nobody(
+        shards in 1..5u16,
+        capacity in 1..4usize,
+        steps in steps_and_reloads(),
+        other in any::<bool>(),
+    ) {
+        let mut world = World::new(shards, capacity);
+        for step in steps {
+            play(&mut world, step);
+        }
+        for shard in 0..usize::from(shards) {
+            world.renew(shard, if other { renewed() } else { settings() });
         }
         world.drain();
         world.come_to_rest();

@@ -245,6 +245,11 @@ impl SiteQueue {
         Some((job.message, job.recipients))
     }
 
+    /// The recipient limit may have changed: counts the requests anew.
+    pub fn recount(&mut self, settings: &TransportSettings) {
+        self.requests = self.jobs.iter().map(|job| job.remaining_requests(settings.recipients_max)).sum();
+    }
+
     /// Drops all stale jobs.
     pub fn sweep(&mut self, settings: &TransportSettings, mut is_stale: impl FnMut(&Job) -> bool) {
         let requests = &mut self.requests;

@@ -42,22 +42,37 @@ pub(super) struct Transports {
 
 impl Transports {
     pub fn new(settings: &QmgrSettings) -> Self {
-        let mut transports = Self {
-            all: Vec::new(),
-            by_name: HashMap::new(),
-            default_settings: Rc::new(settings.default_transport.clone()),
-            any_deferred: !settings.deferred_transports.is_empty(),
-        };
+        let default_settings = Rc::new(settings.default_transport.clone());
         // The first is the record that those beyond the limit share.
-        transports.all.push(Transport::new(Rc::clone(&transports.default_settings), false));
+        let all = vec![Transport::new(Rc::clone(&default_settings), false)];
+        let mut transports = Self { all, by_name: HashMap::new(), default_settings, any_deferred: false };
+        transports.renew(settings);
+        transports
+    }
+
+    /// From now on these settings hold, also for transports that were named before.
+    pub fn renew(&mut self, settings: &QmgrSettings) {
+        self.default_settings = Rc::new(settings.default_transport.clone());
+        self.any_deferred = !settings.deferred_transports.is_empty();
+        for transport in &mut self.all {
+            transport.settings = Rc::clone(&self.default_settings);
+            transport.deferred = false;
+        }
         for name in settings.transports.keys().chain(&settings.deferred_transports) {
             let own = settings.transports.get(name).map(|own| Rc::new(own.clone()));
-            let index = transports.intern(name);
-            let transport = transports.get_mut(index);
+            let index = self.intern(name);
+            if index == TransportIndex(0) {
+                continue;
+            }
+            let transport = self.get_mut(index);
             transport.settings = own.unwrap_or_else(|| Rc::clone(&transport.settings));
             transport.deferred = settings.deferred_transports.contains(name);
         }
-        transports
+    }
+
+    /// All of them with their names here.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = (TransportIndex, &mut Transport)> {
+        self.all.iter_mut().enumerate().map(|(index, transport)| (TransportIndex(index as u32), transport))
     }
 
     /// `defer_transports` is not empty.

@@ -109,6 +109,16 @@ impl Window {
         };
     }
 
+    /// The settings have changed: the width stays within them, and what is learned stays. A pause that has begun lasts no
+    /// longer than the new delay.
+    pub fn renew(&mut self, old: &TransportSettings, new: &TransportSettings, now_ms: u64) {
+        if initial(new) > initial(old) {
+            self.width = self.width.max(initial(new));
+        }
+        self.width = self.width.min(limit(new));
+        self.closed_until_ms = self.closed_until_ms.min(now_ms + new.rate_delay_ms);
+    }
+
     /// Ends a death: its time is over, a delivery went through after all, or an operator flushes.
     pub fn revive(&mut self, settings: &TransportSettings) {
         if self.dead_until_ms.take().is_some() {
