@@ -4,10 +4,10 @@
 //! Owns:     what is published of each table.
 //! On failure: see [`crate::open::open`].
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use ringpost_core::lookup::{TableId, TableSpec};
+use ringpost_core::lookup::{TableId, TableSpec, TableType};
 
 use crate::notes::{Note, Notes};
 use crate::open::{self, Opened};
@@ -21,7 +21,12 @@ pub struct Catalogue {
     entries: Vec<Entry>,
     options: TableOptions,
     notes: Arc<Notes>,
+    /// Another catalogue has taken its place: nobody looks at the files for this one any more.
+    replaced: AtomicBool,
 }
+
+/// A table that cannot be opened, and why.
+pub type Unopened = (TableSpec, String);
 
 /// One table as it stands now.
 #[derive(Debug)]
@@ -30,13 +35,27 @@ struct Entry {
     /// Counts what was published; moved after `opened`, see [`Entry::publish`].
     generation: AtomicU64,
     opened: Mutex<Opened>,
+    /// It could not be opened, and answers with trouble.
+    broken: AtomicBool,
     /// Touched by whoever watches the files only.
     watched: Mutex<Watched>,
 }
 
 impl Entry {
+    fn new(spec: &TableSpec, watched: Watched, opened: Opened, broken: bool) -> Entry {
+        Entry {
+            spec: spec.clone(),
+            generation: AtomicU64::new(0),
+            opened: Mutex::new(opened),
+            broken: AtomicBool::new(broken),
+            watched: Mutex::new(watched),
+        }
+    }
+
     /// Gives every shelf this table from its next lookup on.
     fn publish(&self, opened: Opened) {
+        // Relaxed: only whoever reloads reads it, and a table that it opens once too often does no harm.
+        self.broken.store(false, Ordering::Relaxed);
         *self.opened.lock().expect("no holder of this lock panics") = opened;
         // Pairs with the acquire in `is_newer`: who sees the number finds the table.
         self.generation.fetch_add(1, Ordering::Release);
@@ -48,15 +67,80 @@ impl Catalogue {
     /// [`Catalogue::notes`] tells of them.
     pub fn open(specs: &[TableSpec], options: &TableOptions) -> Arc<Catalogue> {
         let notes = Arc::new(Notes::default());
-        let entry = |spec: &TableSpec| Entry {
-            spec: spec.clone(),
-            generation: AtomicU64::new(0),
+        let entry = |spec: &TableSpec| {
             // Before the table: a change while it is read is noticed, too.
-            watched: Mutex::new(Watched::of(spec, options)),
-            opened: Mutex::new(open::open(spec, options, &notes)),
+            let watched = Watched::of(spec, options);
+            let opened = open::try_open(spec, options, &notes);
+            let broken = opened.is_err();
+            Entry::new(spec, watched, open::or_broken(spec, opened, &notes), broken)
         };
         let entries = specs.iter().map(entry).collect();
-        Arc::new(Catalogue { entries, options: options.clone(), notes })
+        Catalogue::of(entries, options, notes)
+    }
+
+    fn of(entries: Vec<Entry>, options: &TableOptions, notes: Arc<Notes>) -> Arc<Catalogue> {
+        Arc::new(Catalogue { entries, options: options.clone(), notes, replaced: AtomicBool::new(false) })
+    }
+
+    /// Opens the tables of the configuration that is to take this one's place. A table in memory whose files are as they
+    /// were when it was read is shared with this catalogue; all others are opened anew. `may_be_missing` tells of which
+    /// it is no error that they cannot be opened: these answer with trouble, like at the start. **Blocks.**
+    ///
+    /// # Errors
+    /// Each of the others that cannot be opened; `fail:` is meant to fail and no error.
+    pub fn next(
+        &self,
+        specs: &[TableSpec],
+        options: &TableOptions,
+        may_be_missing: impl Fn(&TableSpec) -> bool,
+    ) -> Result<Arc<Catalogue>, Vec<Unopened>> {
+        let mut entries = Vec::new();
+        let mut unopened = Vec::new();
+        for spec in specs {
+            let watched = Watched::of(spec, options);
+            if let Some(known) = self.unchanged(spec, options, &watched) {
+                entries.push(Entry::new(spec, watched, known, false));
+                continue;
+            }
+            let opened = open::try_open(spec, options, &self.notes);
+            let broken = opened.is_err();
+            match opened {
+                Err(reason) if spec.kind != TableType::Fail && !may_be_missing(spec) => {
+                    unopened.push((spec.clone(), reason));
+                }
+                opened => {
+                    let opened = open::or_broken(spec, opened, &self.notes);
+                    entries.push(Entry::new(spec, watched, opened, broken));
+                }
+            }
+        }
+        match unopened.is_empty() {
+            true => Ok(Catalogue::of(entries, options, self.notes.clone())),
+            false => Err(unopened),
+        }
+    }
+
+    /// The table of this name, if nothing about it has changed. What asks servers and libraries is none of these: their
+    /// own files are not known here.
+    fn unchanged(&self, spec: &TableSpec, options: &TableOptions, now: &Watched) -> Option<Opened> {
+        let entry = self.entries.iter().find(|entry| entry.spec == *spec)?;
+        let is_same = *options == self.options
+            && !entry.broken.load(Ordering::Relaxed)
+            && entry.watched.lock().expect("no holder of this lock panics").was_read_as(now);
+        let opened = entry.opened.lock().expect("no holder of this lock panics").clone();
+        (is_same && matches!(opened, Opened::Local(_))).then_some(opened)
+    }
+
+    /// Another catalogue has taken this one's place: its files are watched no more. What still asks it is answered from
+    /// what it holds.
+    pub fn replaced(&self) {
+        // Relaxed: the thread that watches sees it at one of its next looks.
+        self.replaced.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether that has happened.
+    pub(crate) fn is_replaced(&self) -> bool {
+        self.replaced.load(Ordering::Relaxed)
     }
 
     /// The tables for one shard.
@@ -186,6 +270,37 @@ mod tests {
         catalogue.look();
         assert_eq!(find("a").unwrap().as_deref(), Some("2,x"));
         std::fs::remove_file(&path).unwrap();
+    }
+
+    fn specs(names: &[&str]) -> Vec<TableSpec> {
+        names.iter().map(|name| TableSpec::parse(name, TableType::Hash).unwrap()).collect()
+    }
+
+    #[test]
+    fn the_next_catalogue_shares_what_has_not_changed_and_opens_the_rest() {
+        let path = std::env::temp_dir().join(format!("ringpost-next-{}", std::process::id()));
+        let name = format!("texthash:{}", path.display());
+        std::fs::write(&path, "a 1\n").unwrap();
+        let options = TableOptions::default();
+        let first = catalogue(&["static:x", &name]);
+        let local = |catalogue: &Catalogue, index| match catalogue.opened(index) {
+            Opened::Local(table) => table,
+            other => panic!("{other:?}"),
+        };
+        let second = first.next(&specs(&[&name, "static:y"]), &options, |_| false).unwrap();
+        assert!(Arc::ptr_eq(&local(&first, 1), &local(&second, 0)));
+        std::fs::write(&path, "a 22\n").unwrap();
+        let third = second.next(&specs(&[&name]), &options, |_| false).unwrap();
+        let find = |catalogue: &Arc<Catalogue>, id| {
+            at_once(catalogue.shelf().lookup(TableId(id), "a")).unwrap().unwrap()
+        };
+        assert_eq!(find(&third, 0).as_deref(), Some("22"));
+        assert_eq!(find(&second, 0).as_deref(), Some("1"), "whoever has the older one keeps it");
+        std::fs::remove_file(&path).unwrap();
+        let missing = third.next(&specs(&[&name, "fail:x", "static:z"]), &options, |_| false).unwrap_err();
+        assert_eq!(missing.len(), 1);
+        assert!(missing[0].0.to_string() == name && !missing[0].1.is_empty(), "{missing:?}");
+        assert!(third.next(&specs(&[&name]), &options, |_| true).is_ok());
     }
 
     #[test]

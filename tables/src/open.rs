@@ -83,7 +83,12 @@ pub(crate) fn try_open(spec: &TableSpec, options: &TableOptions, notes: &Notes) 
 
 /// Opens a table. One that cannot be opened answers every lookup with trouble; `notes` tells why.
 pub fn open(spec: &TableSpec, options: &TableOptions, notes: &Notes) -> Opened {
-    try_open(spec, options, notes).unwrap_or_else(|reason| {
+    or_broken(spec, try_open(spec, options, notes), notes)
+}
+
+/// The table, or one that answers with trouble.
+pub(crate) fn or_broken(spec: &TableSpec, opened: Result<Opened, String>, notes: &Notes) -> Opened {
+    opened.unwrap_or_else(|reason| {
         if spec.kind != TableType::Fail {
             notes.warn(format!("{spec} is unavailable. {reason}"));
         }

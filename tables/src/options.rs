@@ -8,7 +8,7 @@ use ringpost_core::config::{View, names};
 use ringpost_core::lookup::TableType;
 
 /// What opening a table depends on besides its own name.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TableOptions {
     /// `default_database_type`: of a table within a table that names no type.
     pub default_type: TableType,

@@ -50,6 +50,11 @@ impl Watched {
         self.paths.is_empty()
     }
 
+    /// Whether the table was read from files that are as `now` finds them.
+    pub(crate) fn was_read_as(&self, now: &Watched) -> bool {
+        self.paths == now.paths && self.read == now.read
+    }
+
     /// Looks at the files: whether they have changed since they were read, and have come to rest.
     pub(crate) fn has_changed(&mut self) -> bool {
         let now: Vec<Facts> = self.paths.iter().map(|path| facts(path)).collect();
@@ -82,6 +87,13 @@ fn add_paths(spec: &TableSpec, options: &TableOptions, depth: usize, paths: &mut
                 add_paths(&member, options, depth + 1, paths);
             }
         }
+        // What the server is called and how it is asked.
+        TableType::Mysql
+        | TableType::Pgsql
+        | TableType::Ldap
+        | TableType::Sqlite
+        | TableType::Memcache
+        | TableType::Redis => paths.push(PathBuf::from(&spec.name)),
         TableType::Proxy => {
             if let Ok(inner) = remote::proxied(spec, options) {
                 add_paths(&inner, options, depth + 1, paths);
@@ -101,8 +113,8 @@ pub(crate) fn start(catalogue: &Arc<Catalogue>) -> std::io::Result<()> {
         loop {
             std::thread::sleep(INTERVAL);
             match catalogue.upgrade() {
-                Some(catalogue) => catalogue.look(),
-                None => return,
+                Some(catalogue) if !catalogue.is_replaced() => catalogue.look(),
+                _ => return,
             }
         }
     };

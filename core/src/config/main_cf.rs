@@ -37,6 +37,26 @@ pub fn read(source: &Source<'_>) -> Result<Definitions, Vec<ConfigError>> {
     if errors.is_empty() { Ok(definitions) } else { Err(errors) }
 }
 
+/// The definitions of a `main.cf` without the lines that are none, and without those that are no text.
+pub(super) fn read_sound_lines(source: &Source<'_>) -> Definitions {
+    let mut text = Vec::new();
+    let lines = source.text.split(|&byte| byte == b'\n');
+    let is_text = |line: &&[u8]| !line.contains(&0) && core::str::from_utf8(line).is_ok();
+    for line in lines.filter(is_text) {
+        // What continues nothing is none.
+        if !text.is_empty() || !line.first().is_some_and(u8::is_ascii_whitespace) {
+            text.extend_from_slice(line);
+            text.push(b'\n');
+        }
+    }
+    let lines = logical_lines(&Source { name: source.name, text: &text }).unwrap_or_default();
+    let sound = lines.iter().filter_map(|line| {
+        let (name, text) = split_definition(&line.text).ok()?;
+        Some((name.to_owned(), Definition { text: text.to_owned(), place: line.place.clone() }))
+    });
+    sound.collect()
+}
+
 /// `name = value` in its two parts, trimmed.
 pub(super) fn split_definition(line: &str) -> Result<(&str, &str), String> {
     let Some((name, text)) = line.split_once('=') else {

@@ -26,6 +26,7 @@ mod report;
 mod restriction;
 mod restriction_words;
 mod settings;
+mod tables;
 mod value;
 
 pub use client_rules::ClientRule;

@@ -53,11 +53,11 @@ pub struct Config {
     host: HostFacts,
     /// Files that lists name, as they were when the configuration was loaded.
     files: HashMap<String, Result<String, String>>,
-    tables: TableRegistry,
+    pub(super) tables: TableRegistry,
 }
 
 /// Lists whose readers ask the tables in them, too; in every other list of networks or domains a table is an error.
-const LISTS_WITH_TABLES: [&str; 13] = [
+pub(super) const LISTS_WITH_TABLES: [&str; 13] = [
     "masquerade_exceptions",
     "mydestination",
     "relay_domains",
@@ -121,6 +121,17 @@ impl Config {
         config.register_tables();
         let errors = config.check();
         if errors.is_empty() { Ok(config) } else { Err(errors) }
+    }
+
+    /// What can be understood of a `main.cf` in which much may be wrong, for a command that only has to find the engine.
+    /// Ask it with [`View::expanded`]: its values are not checked.
+    pub fn as_far_as_sound(main: &Source<'_>, overrides: &[(String, String)], host: &HostFacts) -> Self {
+        let mut definitions = main_cf::read_sound_lines(main);
+        let place = Place::new(OVERRIDE_PLACE, 0);
+        for (name, text) in overrides {
+            definitions.insert(name.clone(), Definition { text: text.clone(), place: place.clone() });
+        }
+        Self::unchecked(definitions, host)
     }
 
     /// Definitions that nobody has checked, for those who only expand and show them.
@@ -191,45 +202,7 @@ impl Config {
         self.files = wanted.into_inner();
     }
 
-    /// The lookup tables that the configuration names where they are served; a [`TableId`] is a place among them.
-    pub fn tables(&self) -> &[TableSpec] {
-        self.tables.specs()
-    }
-
-    /// Every table gets its id when the configuration is loaded, in the order of services and parameters.
-    fn register_tables(&mut self) {
-        let registry = std::cell::RefCell::new(TableRegistry::default());
-        let register = |spec| Ok(registry.borrow_mut().register(spec));
-        for view in self.views() {
-            for parameter in parameters::table() {
-                let Ok(text) = view.expanded(parameter.name) else { continue };
-                // Only the tables matter here; what is wrong with the value is told by `check`.
-                let _ = match parameter.kind {
-                    Kind::Restrictions => {
-                        view.read_list(&text, restriction::implied_key(parameter.name), &register);
-                        None
-                    }
-                    Kind::Maps if view.asks_tables_of(parameter.name) => {
-                        Maps::parse(&text, view.default_table_type(), register).err()
-                    }
-                    Kind::Clients => client_rules::parse(&text, view.default_table_type(), register).err(),
-                    Kind::Networks if LISTS_WITH_TABLES.contains(&parameter.name) => {
-                        NetworkList::parse_with_tables(&text, &|path| view.file(path), &register).err()
-                    }
-                    Kind::Domains if LISTS_WITH_TABLES.contains(&parameter.name) => {
-                        DomainList::parse_with_tables(&text, false, &|path| view.file(path), &register).err()
-                    }
-                    _ => None,
-                };
-            }
-            for (_, text) in view.restriction_class_texts() {
-                view.read_list(&text, None, &register);
-            }
-        }
-        self.tables = registry.into_inner();
-    }
-
-    fn views(&self) -> impl Iterator<Item = View<'_>> {
+    pub(super) fn views(&self) -> impl Iterator<Item = View<'_>> {
         let with_settings = self.services.iter().filter(|service| !service.settings.is_empty());
         let services = with_settings.map(|service| self.for_service(service));
         core::iter::once(self.view()).chain(services)
@@ -383,7 +356,7 @@ impl<'a> View<'a> {
 
     /// Whether the tables of a parameter are opened and asked. The default of `local_recipient_maps` is not: it names what
     /// the local delivery agent reads, and there is none yet.
-    fn asks_tables_of(&self, name: &str) -> bool {
+    pub(super) fn asks_tables_of(&self, name: &str) -> bool {
         let agentless = names::LOCAL_RECIPIENT_MAPS.as_str();
         is_honoured(name) && (name != agentless || self.defined(name).is_some())
     }
@@ -423,7 +396,7 @@ impl<'a> View<'a> {
         })
     }
 
-    fn read_list(
+    pub(super) fn read_list(
         &self,
         text: &str,
         implied: Option<restriction::AccessKey>,
@@ -442,7 +415,7 @@ impl<'a> View<'a> {
     }
 
     /// A class whose parameter does not expand is empty here; `check` tells of it.
-    fn restriction_class_texts(&self) -> Vec<(String, String)> {
+    pub(super) fn restriction_class_texts(&self) -> Vec<(String, String)> {
         let texts = |name: String| {
             let text = self.expanded(&name).unwrap_or_default();
             (name, text)
@@ -568,6 +541,11 @@ impl<'a> View<'a> {
         self.config.definitions.get(name).map(|definition| definition.text.as_str())
     }
 
+    /// Whether something else than the default is its value.
+    pub(super) fn is_set(&self, name: &str) -> bool {
+        self.defined(name).is_some()
+    }
+
     /// Where the value of `name` was set for this view.
     pub(super) fn place(&self, name: &str) -> Place {
         if let Some(service) = self.service.filter(|service| service.setting(name).is_some()) {
@@ -668,7 +646,7 @@ impl<'a> View<'a> {
         DomainList::parse_with_tables(text, parent_matches, &|path| self.file(path), &ids)
     }
 
-    fn file(&self, path: &str) -> Result<String, String> {
+    pub(super) fn file(&self, path: &str) -> Result<String, String> {
         let known = self.config.files.get(path);
         known
             .cloned()
