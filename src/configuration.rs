@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use ringpost_core::config::{Config, Source, Sources};
+use ringpost_core::config::{Config, Source, Sources, names};
 use ringpost_shards::failure::{EX_CONFIG, Failure};
 
 use crate::host;
@@ -13,7 +13,7 @@ use crate::host;
 const FILE_BYTES_MAX: u64 = 64 << 20;
 
 /// Which configuration to use.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 pub struct ConfigurationArguments {
     /// Directory with main.cf and, if wanted, master.cf; without it the built-in configuration
     #[arg(short = 'c', long = "config-dir", value_name = "DIR", env = "MAIL_CONFIG")]
@@ -41,6 +41,24 @@ impl ConfigurationArguments {
     /// Where the configuration comes from, for the log.
     pub fn origin(&self) -> String {
         self.directory.as_ref().map_or("(built in)".to_owned(), |directory| directory.display().to_string())
+    }
+
+    /// The queue directory, also of a configuration that is wrong in other places: the engine has one that was right.
+    pub fn queue_directory(&self) -> Result<PathBuf, Failure> {
+        let name = names::QUEUE_DIRECTORY;
+        let wrong = match self.load() {
+            Ok(config) => return Ok(config.view().text(name).into()),
+            Err(failure) => failure,
+        };
+        let main = self.directory.as_deref().map(|directory| directory.join("main.cf"));
+        let text = match &main {
+            Some(path) => read(path).map_err(|_| wrong)?,
+            None => return Err(wrong),
+        };
+        let source = Source { name: "main.cf", text: &text };
+        let config = Config::as_far_as_sound(&source, &self.settings, &host::facts());
+        let directory = config.view().expanded(name.as_str());
+        directory.map(PathBuf::from).map_err(|reason| Failure::config(format!("queue_directory: {reason}")))
     }
 
     /// Reads and checks the configuration.

@@ -16,6 +16,7 @@ mod postqueue;
 mod postsuper;
 mod qshape;
 mod queue_command;
+mod reload;
 mod replace;
 mod serve;
 mod why;
@@ -100,8 +101,10 @@ struct CommandLine {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run the relay in the foreground; SIGTERM stops it, SIGUSR1 writes figures.json to the queue directory
+    /// Run the relay in the foreground; SIGTERM stops it, SIGHUP reloads, SIGUSR1 writes figures.json to the queue directory
     Serve(ConfigurationArguments),
+    /// Have the running relay read its configuration again; what is wrong with it changes nothing
+    Reload(ConfigurationArguments),
     /// Tell of each parameter that is set whether it is honoured, without effect, or refused
     Check(ConfigurationArguments),
     /// Tell step by step how an address is rewritten, classed, checked and routed, and what decided
@@ -156,6 +159,7 @@ fn run_own() -> ExitCode {
     };
     let outcome = match line.command {
         Command::Serve(arguments) => serve::run(&arguments),
+        Command::Reload(arguments) => reload::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
     };

@@ -23,7 +23,7 @@ use ringpost_reactor::local::{Notify, OneshotSender, oneshot};
 
 use crate::mesh::MeshMessage;
 use crate::settings::SmtpdService;
-use crate::shard::Shard;
+use crate::shard::{Lasting, Shard};
 
 /// How long a session waits for its home's answer. An answer takes a turn of the home, microseconds to milliseconds; a
 /// home that needs longer has worse troubles than a client too many.
@@ -53,14 +53,15 @@ pub struct Anvil {
     /// Shards that have told their last peaks.
     shards_done: Cell<usize>,
     shard_done: Notify,
+    /// The tasks that tell news and keep statistics have been started.
+    runs: Cell<bool>,
 }
 
 impl Anvil {
     /// Empty tables; `unit` is `anvil_rate_time_unit`.
     pub fn new(unit: Duration) -> Anvil {
-        let unit_ms = u64::try_from(unit.as_millis()).unwrap_or(u64::MAX).max(1);
         Anvil {
-            table: RefCell::new(AnvilTable::new(unit_ms, CLIENTS_MAX)),
+            table: RefCell::new(AnvilTable::new(unit_ms(unit), CLIENTS_MAX)),
             here: RefCell::new(AnvilHere::new(CLIENTS_MAX)),
             questions: RefCell::default(),
             last_question: Cell::new(0),
@@ -69,16 +70,26 @@ impl Anvil {
             uncounted: Cell::new(0),
             shards_done: Cell::new(0),
             shard_done: Notify::new(),
+            runs: Cell::new(false),
         }
+    }
+
+    /// `anvil_rate_time_unit` has changed.
+    pub fn set_unit(&self, unit: Duration) {
+        self.table.borrow_mut().set_unit_ms(unit_ms(unit));
     }
 }
 
+fn unit_ms(unit: Duration) -> u64 {
+    u64::try_from(unit.as_millis()).unwrap_or(u64::MAX).max(1)
+}
+
 /// The client at `address` if it is to be counted: the service has limits.
-pub fn client(index: usize, service: &SmtpdService, address: IpAddr) -> Option<ClientKey> {
+pub fn client(service: &SmtpdService, address: IpAddr) -> Option<ClientKey> {
     if !service.client_limits.any() {
         return None;
     }
-    Some(ClientKey::new(index as u16, address, service.client_prefixes))
+    Some(ClientKey::new(service.number, address, service.client_prefixes))
 }
 
 /// A session of this client begins. False: it is not counted, and nothing of it must be reported.
@@ -91,7 +102,7 @@ pub fn connected(shard: &Shard, client: ClientKey) -> bool {
 /// and must not be refused for sessions that have ended.
 pub fn disconnected(shard: &Shard, client: ClientKey) {
     shard.anvil.here.borrow_mut().disconnected(client);
-    let home = client.home(shard.settings.shards);
+    let home = client.home(shard.shards);
     let news = shard.anvil.here.borrow().news(client);
     if home == shard.index || news.is_none_or(|news| !tell(shard, home, news, 0)) {
         tell_later(shard, client);
@@ -114,7 +125,7 @@ pub async fn counts_after(shard: &Shard, client: ClientKey, event: ClientEvent) 
 /// The counts of a client that has a session open here; as [`counts_after`].
 pub async fn counts(shard: &Shard, client: ClientKey) -> Option<ClientCounts> {
     let anvil = &shard.anvil;
-    let home = client.home(shard.settings.shards);
+    let home = client.home(shard.shards);
     let news = anvil.here.borrow().news(client)?;
     if home == shard.index {
         anvil.here.borrow_mut().said(client);
@@ -136,7 +147,7 @@ pub async fn counts(shard: &Shard, client: ClientKey) -> Option<ClientCounts> {
 /// Tells what there is to tell of a client: at home at once, to another shard within `TELL_WAIT`.
 pub fn tell_later(shard: &Shard, client: ClientKey) {
     let anvil = &shard.anvil;
-    let home = client.home(shard.settings.shards);
+    let home = client.home(shard.shards);
     if home != shard.index {
         if anvil.here.borrow_mut().file(client) {
             anvil.some_unsaid.notify();
@@ -151,7 +162,7 @@ pub fn tell_later(shard: &Shard, client: ClientKey) {
 }
 
 /// Tells news, and asks if `question` is not 0. False when the ring is full: nothing was told.
-fn tell(shard: &Shard, home: usize, news: ClientNews, question: u32) -> bool {
+fn tell(shard: &Lasting, home: usize, news: ClientNews, question: u32) -> bool {
     let message = MeshMessage::ClientEvent { news, question };
     let told = shard.mesh.borrow_mut().try_send(home, message).is_ok();
     if told {
@@ -168,7 +179,7 @@ fn hear(shard: &Shard, from: usize, news: &ClientNews) -> Option<ClientCounts> {
     counts
 }
 
-fn now_ms(shard: &Shard) -> u64 {
+fn now_ms(shard: &Lasting) -> u64 {
     shard.handle.now().as_nanos() / 1_000_000
 }
 
@@ -206,16 +217,16 @@ pub fn shard_done(shard: &Shard) {
 // ---------------------------------------------------------------------------------------------------------------
 // tasks
 
-/// Starts what the counts need, if any service has limits.
-pub fn start(shard: &Rc<Shard>) {
-    if shard.settings.counts_clients() {
+/// Starts what the counts need, if any service has limits and it does not run already.
+pub fn start(shard: &Rc<Lasting>) {
+    if shard.newest().settings.counts_clients() && !shard.anvil.runs.replace(true) {
         shard.handle.spawn(tell_news(shard.clone()));
         shard.handle.spawn(keep_statistics(shard.clone()));
     }
 }
 
 /// Tells the news that waits, about once a second while there is some.
-async fn tell_news(shard: Rc<Shard>) {
+async fn tell_news(shard: Rc<Lasting>) {
     let anvil = &shard.anvil;
     loop {
         while anvil.here.borrow().unsaid() == 0 {
@@ -225,7 +236,7 @@ async fn tell_news(shard: Rc<Shard>) {
         let waiting = anvil.here.borrow().unsaid();
         for _ in 0..waiting {
             let Some(news) = anvil.here.borrow_mut().next_unsaid() else { break };
-            if !tell(&shard, news.client.home(shard.settings.shards), news, 0) {
+            if !tell(&shard, news.client.home(shard.shards), news, 0) {
                 anvil.here.borrow_mut().file(news.client);
             }
         }
@@ -233,21 +244,22 @@ async fn tell_news(shard: Rc<Shard>) {
 }
 
 /// Every `anvil_status_update_time`, the highest counts go to the log.
-async fn keep_statistics(shard: Rc<Shard>) {
+async fn keep_statistics(shard: Rc<Lasting>) {
     loop {
-        shard.handle.sleep(shard.settings.anvil_status_update).await;
+        let update = shard.newest().settings.anvil_status_update;
+        shard.handle.sleep(update).await;
         shard.anvil.table.borrow_mut().forget_idle(now_ms(&shard));
         tell_peaks(&shard);
         if shard.index == STATISTICIAN {
             shard.handle.sleep(GATHER_WAIT).await;
-            log_peaks(&shard);
+            log_peaks(&shard.newest());
         }
     }
 }
 
 /// The stop begins: this home tells its last peaks.
 pub async fn tell_last_peaks(shard: &Shard) {
-    if !shard.settings.counts_clients() || shard.index == STATISTICIAN {
+    if !shard.anvil.runs.get() || shard.index == STATISTICIAN {
         return;
     }
     tell_peaks(shard);
@@ -262,13 +274,13 @@ pub async fn tell_last_peaks(shard: &Shard) {
 
 /// The end of the stop: the shard that logs statistics waits for the last peaks of the others, and logs them.
 pub async fn log_last_peaks(shard: &Shard) {
-    if !shard.settings.counts_clients() || shard.index != STATISTICIAN {
+    if !shard.anvil.runs.get() || shard.index != STATISTICIAN {
         return;
     }
     tell_peaks(shard);
     let anvil = &shard.anvil;
     let gathered = async {
-        while anvil.shards_done.get() + 1 < shard.settings.shards {
+        while anvil.shards_done.get() + 1 < shard.shards {
             anvil.shard_done.notified().await;
         }
     };
@@ -278,7 +290,7 @@ pub async fn log_last_peaks(shard: &Shard) {
 }
 
 /// Hands this home's peaks to the shard that logs them; what finds the ring full is told next time.
-fn tell_peaks(shard: &Shard) {
+fn tell_peaks(shard: &Lasting) {
     let uncounted = shard.anvil.uncounted.take();
     if uncounted > 0 {
         let text = format_args!(
@@ -309,7 +321,7 @@ fn log_peaks(shard: &Shard) {
         let at_s = now_s.saturating_sub(now_ms.saturating_sub(at_ms) / 1000);
         String::from_utf8_lossy(clock.text(at_s as i64)).into_owned()
     };
-    let service = |index: u16| shard.settings.services[usize::from(index)].session.service_name.as_str();
+    let service = |number: u16| shard.settings.service_name(number);
     for line in peaks.lines(shard.settings.anvil_unit.as_secs(), service, time) {
         shard.log.info("anvil", shard.index as u32, format_args!("{line}"));
     }

@@ -1,6 +1,6 @@
 //! engine: the process of all shards, from the checks before the start to the exit code.
 //!
-//! Receives: a checked configuration; SIGTERM and SIGINT (drain), SIGUSR1 (figures).
+//! Receives: a checked configuration; SIGTERM and SIGINT (drain), SIGHUP (reload), SIGUSR1 (figures).
 //! Sends:    `Control` messages to every shard; the line `ringpost: ready` on standard error once all listen.
 //! Owns:     the spool's lock, the shard threads, `figures.json` in the queue directory.
 //! Limits:   shards = cores by default; open files are raised to the hard limit.
@@ -16,13 +16,14 @@ use std::time::{Duration, Instant};
 
 use ringpost_core::config::Config;
 use ringpost_tables::{Catalogue, TableOptions};
-use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 
 use crate::control::{self, Switchboard};
 use crate::counters::{EngineFigures, ShardFigures};
 use crate::failure::Failure;
 use crate::mesh::{self, Control, Loads};
+use crate::reload::{Load, Reloader};
 use crate::settings::Settings;
 use crate::shard;
 use crate::smtp::IdleBoard;
@@ -32,11 +33,12 @@ const ADDRESS_WAIT: Duration = Duration::from_secs(2);
 /// How long a shard may take to tell its figures.
 const FIGURES_WAIT: Duration = Duration::from_secs(2);
 
-/// Runs the relay in the foreground until it is told to stop. `origin` says where the configuration comes from.
-pub fn serve(config: &Config, origin: &str) -> Result<(), Failure> {
+/// Runs the relay in the foreground until it is told to stop. `origin` says where the configuration comes from, `load`
+/// reads it again.
+pub fn serve(config: &Config, origin: &str, load: Load) -> Result<(), Failure> {
     let settings = Arc::new(Settings::from_config(config, origin)?);
     abort_when_a_shard_panics();
-    let signals = Signals::new([SIGTERM, SIGINT, SIGUSR1])
+    let signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1])
         .map_err(|error| Failure::os("cannot watch for signals", error))?;
     let _lock = settings.take_spool()?;
     raise_open_files();
@@ -46,32 +48,32 @@ pub fn serve(config: &Config, origin: &str) -> Result<(), Failure> {
     warn_of_more_shards(&settings);
     let catalogue = Catalogue::open(config.tables(), &TableOptions::of(&config.view()));
     catalogue.watch().map_err(|error| Failure::os("cannot start the thread that watches tables", error))?;
-    let mut engine = Engine::start(settings, &catalogue)?;
+    let mut engine = Engine::start(settings, catalogue, load)?;
     eprintln!("ringpost: ready");
     let signal = engine.obey(signals);
     engine.stop(signal)
 }
 
 struct Engine {
-    settings: Arc<Settings>,
+    reloader: Arc<Reloader>,
     switchboard: Arc<Switchboard>,
     threads: Vec<JoinHandle<ShardFigures>>,
 }
 
 impl Engine {
     /// Starts every shard and lets them go once all have recovered their spool and listen.
-    fn start(settings: Arc<Settings>, catalogue: &Arc<Catalogue>) -> Result<Engine, Failure> {
+    fn start(settings: Arc<Settings>, catalogue: Arc<Catalogue>, load: Load) -> Result<Engine, Failure> {
         let shards = settings.shards;
         let loads = Loads::new(shards);
         let idle_board = (shards > 1).then(|| IdleBoard::new(shards));
         let (started, reports) = sync_channel(shards);
         let (ends, controls): (Vec<_>, Vec<_>) = mesh::rings(shards).into_iter().unzip();
         let switchboard = Arc::new(Switchboard::new(controls));
-        let mut engine = Engine { settings, switchboard, threads: Vec::new() };
+        let mut threads = Vec::new();
         for (index, ends) in ends.into_iter().enumerate() {
             let parts = shard::Parts {
                 index,
-                settings: engine.settings.clone(),
+                settings: settings.clone(),
                 mesh: ends,
                 loads: loads.clone(),
                 catalogue: catalogue.clone(),
@@ -82,14 +84,15 @@ impl Engine {
                 .name(format!("shard-{index:02}"))
                 .spawn(move || shard::run(parts))
                 .map_err(|error| Failure::os("cannot start a shard's thread", error))?;
-            engine.threads.push(thread);
+            threads.push(thread);
         }
         drop(started);
         wait_until_started(&reports, shards)?;
-        engine.switchboard.tell_all(|| Control::Go);
-        control::start(engine.settings.clone(), engine.switchboard.clone())
+        switchboard.tell_all(|| Control::Go);
+        let reloader = Arc::new(Reloader::new(load, switchboard.clone(), settings, catalogue));
+        control::start(reloader.clone(), switchboard.clone())
             .map_err(|error| Failure::os("cannot start the control thread", error))?;
-        Ok(engine)
+        Ok(Engine { reloader, switchboard, threads })
     }
 
     /// Works until a signal says stop, and answers which.
@@ -100,6 +103,7 @@ impl Engine {
                     let figures = self.figures();
                     self.write_figures(&figures);
                 }
+                SIGHUP => self.reloader.reload_later(),
                 signal => return signal,
             }
         }
@@ -108,7 +112,7 @@ impl Engine {
 
     fn stop(mut self, signal: i32) -> Result<(), Failure> {
         self.switchboard.stop();
-        control::close(&self.settings.queue_directory);
+        control::close(&self.reloader.settings().queue_directory);
         self.switchboard.tell_all(|| Control::Drain { signal });
         let mut figures = Vec::new();
         for thread in std::mem::take(&mut self.threads) {
@@ -133,7 +137,7 @@ impl Engine {
     }
 
     fn write_figures(&self, figures: &EngineFigures) {
-        let path = self.settings.queue_directory.join("figures.json");
+        let path = self.reloader.settings().queue_directory.join("figures.json");
         if let Err(error) = replace_file(&path, figures.to_json().as_bytes()) {
             eprintln!("ringpost: warning: cannot write {}: {error}", path.display());
         }
@@ -150,8 +154,9 @@ fn wait_until_started(reports: &Receiver<Result<(), Failure>>, shards: usize) ->
     Ok(())
 }
 
-/// SO_REUSEPORT would let two engines share a port in silence, so the address is first taken without it.
-fn wait_for_address(address: SocketAddr) -> Result<(), Failure> {
+/// Whether an address is free. SO_REUSEPORT would let two engines share a port in silence, so it is first taken without it.
+/// **Blocks** for a process that is just ending.
+pub fn wait_for_address(address: SocketAddr) -> Result<(), Failure> {
     let begun = Instant::now();
     loop {
         match TcpListener::bind(address) {

@@ -144,7 +144,7 @@ pub fn site(shard: &Rc<Shard>, domain: &str) -> SiteFlush {
         return SiteFlush::Failed;
     }
     let domain: Arc<str> = domain.to_ascii_lowercase().into();
-    let others = (0..shard.settings.shards).filter(|&other| other != shard.index);
+    let others = (0..shard.shards).filter(|&other| other != shard.index);
     let unheard: Vec<usize> = others.filter(|&other| !tell(shard, other, &domain)).collect();
     if !unheard.is_empty() {
         begin(shard, tell_again(shard.clone(), domain.clone(), unheard));

@@ -33,6 +33,7 @@ pub mod policy;
 pub mod qmgr;
 pub mod race;
 pub mod recipients;
+pub mod reload;
 pub mod requeue;
 pub mod settings;
 pub mod shard;

@@ -10,7 +10,7 @@
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -41,7 +41,8 @@ struct Inner {
     buffer: RefCell<Vec<u8>>,
     /// The batch before, empty: its memory is used again.
     spare: RefCell<Vec<u8>>,
-    file: AppendFile,
+    file: RefCell<Rc<AppendFile>>,
+    path: RefCell<PathBuf>,
     some: Notify,
     much: Notify,
     writing: Cell<bool>,
@@ -64,6 +65,12 @@ pub struct LogSettings<'a> {
     pub delay_decimals: u8,
 }
 
+fn open(handle: &Handle, path: &Path) -> Result<AppendFile, Failure> {
+    handle.open_append(path).map_err(|error| {
+        Failure::new(EX_CANTCREAT, format!("cannot open maillog_file {}: {error}", path.display()))
+    })
+}
+
 impl Log {
     /// Opens the log of an engine.
     pub fn open(handle: &Handle, settings: &Settings) -> Result<Log, Failure> {
@@ -80,12 +87,7 @@ impl Log {
 
     /// Opens a log.
     pub fn open_file(handle: &Handle, settings: &LogSettings<'_>) -> Result<Log, Failure> {
-        let file = handle.open_append(settings.file).map_err(|error| {
-            Failure::new(
-                EX_CANTCREAT,
-                format!("cannot open maillog_file {}: {error}", settings.file.display()),
-            )
-        })?;
+        let file = open(handle, settings.file)?;
         let lines =
             LogLines::new(settings.hostname, settings.syslog_name, Zone::UTC, settings.delay_decimals);
         Ok(Log(Rc::new(Inner {
@@ -93,7 +95,8 @@ impl Log {
             lines: RefCell::new(lines),
             buffer: RefCell::new(Vec::with_capacity(2 * BATCH_BYTES)),
             spare: RefCell::new(Vec::with_capacity(2 * BATCH_BYTES)),
-            file,
+            file: RefCell::new(Rc::new(file)),
+            path: RefCell::new(settings.file.to_owned()),
             some: Notify::new(),
             much: Notify::new(),
             writing: Cell::new(false),
@@ -103,6 +106,26 @@ impl Log {
             zone: LocalZone::new(),
             zone_of_lines: Cell::new(Zone::UTC),
         })))
+    }
+
+    /// Opens the file that newer settings name: anew also if it has the same name, for it may have been moved away.
+    /// `None` for the standard output that is open already.
+    pub fn open_again(&self, settings: &Settings) -> Result<Option<AppendFile>, Failure> {
+        let path = &settings.maillog_file;
+        let is_kept = path.starts_with("/dev") && *path == *self.0.path.borrow();
+        if is_kept { Ok(None) } else { open(&self.0.handle, path).map(Some) }
+    }
+
+    /// Lines from now on are written to `file`, if there is another, and as newer settings say.
+    pub fn renew(&self, file: Option<AppendFile>, settings: &Settings) {
+        let inner = &self.0;
+        if let Some(file) = file {
+            inner.file.replace(Rc::new(file));
+            inner.path.replace(settings.maillog_file.clone());
+        }
+        let (name, decimals) = (&settings.syslog_name, settings.delay_decimals);
+        let zone = inner.zone_of_lines.get();
+        inner.lines.replace(LogLines::new(&settings.myhostname, name, zone, decimals));
     }
 
     /// Appends lines: `write` gets the line maker, the buffer and the time in seconds.
@@ -176,7 +199,8 @@ impl Log {
     /// Writes what is left and syncs it.
     pub async fn close(&self) {
         self.write_batch().await;
-        if let Err(error) = self.0.file.sync_data().await
+        let file = self.0.file.borrow().clone();
+        if let Err(error) = file.sync_data().await
             && error.kind() != std::io::ErrorKind::InvalidInput
         {
             self.tell_on_standard_error(format_args!("cannot sync the mail log: {error}"));
@@ -192,7 +216,8 @@ impl Log {
         }
         let batch = self.0.buffer.replace(self.0.spare.take());
         self.0.writing.set(true);
-        let (result, mut batch) = self.0.file.write(batch).await;
+        let file = self.0.file.borrow().clone();
+        let (result, mut batch) = file.write(batch).await;
         self.0.writing.set(false);
         self.0.written.notify_all();
         if let Err(error) = result {

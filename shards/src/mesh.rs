@@ -6,6 +6,7 @@
 //! Limits:   [`MESH_RING_CAPACITY`] messages a ring; fixed-size messages, no allocation to send one.
 //! On failure: a full ring means the session stays where it was accepted; control requests are said again.
 
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -19,9 +20,9 @@ use ringpost_reactor::ring::{self, Full, Receiver, Sender};
 
 use crate::control::Ask;
 use crate::counters::ShardFigures;
-use crate::shard::Shard;
+use crate::shard::{Lasting, Shard, Step};
 use crate::smtp::{self, CarriedConnection, Wanted};
-use crate::{anvil, flush, qmgr, smtpd};
+use crate::{anvil, flush, listener, qmgr};
 
 /// Messages that one ring between two shards holds. A hand-over burst larger than this stays on the accepting
 /// shard, so the figure only has to cover what arrives during one turn of the target.
@@ -34,8 +35,8 @@ pub enum MeshMessage {
     /// smtpd's listener → the least busy shard: a fresh client, before its banner. The receiver owns the stream;
     /// when the ring is full the sender keeps the client.
     Session {
-        /// Index into the configured listeners' services, equal on all shards.
-        service: u16,
+        /// Where it was accepted: names the service in every generation of settings.
+        address: SocketAddr,
         /// The connection, nothing read from it yet.
         stream: PassedStream,
     },
@@ -97,6 +98,8 @@ pub enum Control {
     },
     /// SIGUSR1: report the figures. The channel has room for one answer of every shard.
     Figures(SyncSender<ShardFigures>),
+    /// A reload goes on; see [`Step`].
+    Reload(Box<Step>),
     /// A control session wants to know or to change something; one answer comes back over the channel in it.
     Ask(Box<Ask>),
 }
@@ -182,8 +185,9 @@ pub fn rings(shards: usize) -> Vec<(MeshEnds, Sender<Control>)> {
 
 /// Takes the messages of the shard `from` as long as there are shards: all that wait, then what follows from them,
 /// then sleep.
-pub async fn hear(shard: Rc<Shard>, from: usize, mut receiver: Receiver<MeshMessage>) {
+pub async fn hear(lasting: Rc<Lasting>, from: usize, mut receiver: Receiver<MeshMessage>) {
     while let Some(message) = receiver.recv().await {
+        let shard = lasting.newest();
         take(&shard, from, message);
         while let Some(message) = receiver.try_recv() {
             take(&shard, from, message);
@@ -194,8 +198,8 @@ pub async fn hear(shard: Rc<Shard>, from: usize, mut receiver: Receiver<MeshMess
 
 fn take(shard: &Rc<Shard>, from: usize, message: MeshMessage) {
     match message {
-        MeshMessage::Session { service, stream } => {
-            smtpd::start(shard, service, shard.handle.adopt(stream));
+        MeshMessage::Session { address, stream } => {
+            listener::begin(shard.lasting(), address, shard.handle.adopt(stream));
         }
         MeshMessage::ClientEvent { news, question } => anvil::heard(shard, from, &news, question),
         MeshMessage::ClientCounts { question, counts } => anvil::answered(shard, question, counts),

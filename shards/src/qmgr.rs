@@ -32,7 +32,7 @@ use ringpost_spool::{MessageId, SpoolEvent, SpoolState};
 
 use crate::message::ActiveMessage;
 use crate::race::race;
-use crate::shard::Shard;
+use crate::shard::{Lasting, Shard};
 use crate::smtp;
 
 use self::ending::AttemptEnd;
@@ -122,7 +122,7 @@ impl Qmgr {
 }
 
 /// The wall clock as the scheduler counts it: milliseconds since 1970.
-pub fn now_ms(shard: &Shard) -> u64 {
+pub fn now_ms(shard: &Lasting) -> u64 {
     shard.handle.wall().as_micros() / 1000
 }
 
@@ -140,11 +140,11 @@ pub fn recover(shard: &Rc<Shard>) {
 }
 
 /// Keeps time for the scheduler; the shard spawns it once.
-pub async fn run(shard: Rc<Shard>) {
+pub async fn run(shard: Rc<Lasting>) {
     loop {
         shard.qmgr.sleeping_until_ms.set(0);
         shard.qmgr.scheduler.borrow_mut().tick(now_ms(&shard));
-        pump(&shard);
+        pump(&shard.newest());
         let wakeup_ms = shard.qmgr.scheduler.borrow_mut().next_wakeup();
         shard.qmgr.sleeping_until_ms.set(wakeup_ms.unwrap_or(u64::MAX));
         match wakeup_ms {
@@ -229,7 +229,7 @@ pub fn heard(shard: &Rc<Shard>) {
 }
 
 /// Lets the scheduler say to the other shards what they have not heard; false if some ring was full.
-pub fn say_slots(shard: &Shard, send: impl FnMut(u16, SlotMessage) -> Result<(), SlotMessage>) -> bool {
+pub fn say_slots(shard: &Lasting, send: impl FnMut(u16, SlotMessage) -> Result<(), SlotMessage>) -> bool {
     shard.qmgr.scheduler.borrow_mut().say(now_ms(shard), send)
 }
 
@@ -239,11 +239,24 @@ pub fn stop(shard: &Rc<Shard>) {
     pump(shard);
 }
 
-/// Carries out what the scheduler wants done. Actions may lead to further events; those are taken up by the same loop.
+/// New settings hold from now on. What is active and not in delivery goes back to where it is resolved anew, as Postfix's
+/// queue manager does.
+pub fn renew(shard: &Rc<Shard>) {
+    let now_ms = now_ms(shard);
+    let mut scheduler = shard.qmgr.scheduler.borrow_mut();
+    scheduler.renew(shard.settings.qmgr.clone(), now_ms);
+    scheduler.reconsider(now_ms);
+    drop(scheduler);
+    pump(shard);
+}
+
+/// Carries out what the scheduler wants done, with the newest settings, whoever called. Actions may lead to further
+/// events; those are taken up by the same loop.
 pub fn pump(shard: &Rc<Shard>) {
     if shard.qmgr.pumping.replace(true) {
         return;
     }
+    let shard = &shard.newest();
     loop {
         let action = shard.qmgr.scheduler.borrow_mut().poll_action();
         match action {
@@ -369,7 +382,9 @@ pub fn delivery_ended(shard: &Rc<Shard>, delivery: &Delivery, end: DeliveryEnd) 
         );
     }
     scheduler.delivery_finished(delivery.delivery_id, report, now_ms(shard));
-    let next = if shard.drain.begun() { None } else { scheduler.next_for(delivery.site) };
+    // A connection of older settings takes no more mail.
+    let ends = shard.drain.begun() || !shard.is_newest();
+    let next = if ends { None } else { scheduler.next_for(delivery.site) };
     drop(scheduler);
     if next.is_none() {
         shard.qmgr.work_ends(shard);

@@ -13,7 +13,7 @@ use ringpost_reactor::local::Notify;
 
 use crate::mesh::MeshMessage;
 use crate::qmgr;
-use crate::shard::Shard;
+use crate::shard::Lasting;
 
 /// How long a full ring is left alone: its shard has 1024 messages to read and has not done so for a turn.
 pub const FULL_RING_WAIT: Duration = Duration::from_millis(2);
@@ -33,7 +33,7 @@ impl Slots {
 
 /// Fills the rings; the shard spawns it once if there are other shards. Woken by the queue manager it runs after the
 /// tasks that were ready then, so one message carries what they all did.
-pub async fn run(shard: Rc<Shard>) {
+pub async fn run(shard: Rc<Lasting>) {
     loop {
         shard.slots.has_news.notified().await;
         while !qmgr::say_slots(&shard, |to, message| {

@@ -34,13 +34,12 @@ use std::time::Duration;
 use ringpost_core::envelope::Reason;
 use ringpost_core::logline::{self, Delays, Relay};
 use ringpost_core::qmgr::{Delivery, SiteHandle};
-use ringpost_core::smtp::{ClientSettings, DeadServers};
+use ringpost_core::smtp::DeadServers;
 
 use crate::message::ActiveMessage;
 use crate::qmgr;
 use crate::race::{First, race, unless_draining};
 use crate::recipients::Chosen;
-use crate::settings::Settings;
 use crate::shard::Shard;
 
 use self::connection::Connection;
@@ -52,11 +51,10 @@ use self::statistics::Statistics;
 pub use self::connection::CarriedConnection;
 pub use self::hand_over::{Wanted, connection_answered, connection_wanted};
 pub use self::idle_board::IdleBoard;
-pub use self::statistics::log_last_statistics;
+pub use self::statistics::{log_last_statistics, start_statistics};
 
 /// The SMTP client of one shard.
 pub struct SmtpTransport {
-    client: Rc<ClientSettings>,
     idle: Idle,
     questions: Questions,
     statistics: Statistics,
@@ -65,9 +63,8 @@ pub struct SmtpTransport {
 
 impl SmtpTransport {
     /// The client of shard `shard`, without connections.
-    pub fn new(settings: &Settings, shard: usize, board: Option<Arc<IdleBoard>>) -> SmtpTransport {
+    pub fn new(shard: usize, board: Option<Arc<IdleBoard>>) -> SmtpTransport {
         SmtpTransport {
-            client: Rc::new(settings.smtp.client.clone()),
             idle: Idle::new(shard, board),
             questions: Questions::default(),
             statistics: Statistics::default(),
@@ -76,14 +73,13 @@ impl SmtpTransport {
     }
 }
 
-/// What the client does from a shard's start on.
-pub fn begin(shard: &Rc<Shard>) {
+/// What the client does at a shard's start.
+pub fn begin(shard: &Shard) {
     if shard.index == 0 {
         for warning in &shard.settings.smtp.tls.warnings {
             shard.log.warning("smtp", 0, format_args!("{warning}"));
         }
     }
-    statistics::start_statistics(shard);
 }
 
 /// Starts a delivery on an idle connection of its site, or on a new one.
@@ -123,7 +119,8 @@ async fn serve_site(shard: &Rc<Shard>, mut delivery: Delivery) {
             continue;
         }
         let Some(open) = connection.take() else { return };
-        if !keeps {
+        // What was agreed upon under older settings carries no mail of newer ones.
+        if !keeps || !shard.is_newest() {
             return quit(shard, Some(open));
         }
         match wait_for_work(shard, open, site, bucket).await {
@@ -181,13 +178,18 @@ async fn wait_for_work(
     None
 }
 
+/// Ends the idle connections: those of a generation of settings do not serve the next.
+pub fn end_idle(shard: &Shard) {
+    shard.transport.idle.let_all_go();
+}
+
 /// Says QUIT without waiting for the answer, which nobody needs; the connection closes behind it.
 fn quit(shard: &Rc<Shard>, connection: Option<Connection>) {
     let Some(mut open) = connection.filter(|open| !open.spoiled) else { return };
     let mut out = Vec::new();
     if open.session.quit(&mut out) {
         let handle = shard.handle.clone();
-        let limit = Duration::from_secs(u64::from(shard.transport.client.timeouts.quit));
+        let limit = Duration::from_secs(u64::from(shard.client_settings.timeouts.quit));
         shard.handle.spawn(async move {
             // A server that is gone already has closed the connection for us.
             let _ = handle.timeout(limit, open.stream.send_last(out)).await;

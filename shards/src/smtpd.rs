@@ -48,8 +48,9 @@ const NO_ROOM: Reply = Reply::fixed("452 4.3.1 Insufficient system storage");
 /// Room for what is said in one flight, so that it grows seldom: the reply to EHLO is the longest.
 const REPLY_BYTES_USUAL: usize = 256;
 
-/// Starts a session; the caller has counted it among this shard's sessions.
-pub fn start(shard: &Rc<Shard>, service: u16, stream: Stream) {
+/// Starts a session of the service with this index; the caller has counted it among this shard's sessions. It keeps
+/// `shard`, and so its settings and tables, to its end.
+pub fn start(shard: &Rc<Shard>, service: usize, stream: Stream) {
     shard.counters.sessions.one();
     let shard = shard.clone();
     shard.clone().handle.spawn(async move {
@@ -74,8 +75,6 @@ struct Server<'a> {
     service: &'a SmtpdService,
     stream: Stream,
     session: Session,
-    /// Where the service is among those of the configuration.
-    service_index: usize,
     /// The client, if it is counted.
     counted: Option<ClientKey>,
     number: u32,
@@ -109,8 +108,7 @@ struct Ended;
 
 impl<'a> Server<'a> {
     /// None when a proxy does not tell who the client is.
-    async fn open(shard: &'a Rc<Shard>, listener: u16, stream: Stream) -> Option<Box<Server<'a>>> {
-        let service_index = shard.settings.listeners[usize::from(listener)].service;
+    async fn open(shard: &'a Rc<Shard>, service_index: usize, stream: Stream) -> Option<Box<Server<'a>>> {
         let service = &shard.settings.services[service_index];
         let number = shard.next_session_number();
         let (mut address, mut port) = match stream.peer() {
@@ -140,14 +138,13 @@ impl<'a> Server<'a> {
         for warning in &peer.warnings {
             shard.log.warning("smtpd", number, format_args!("{warning}"));
         }
-        let counted = anvil::client(service_index, service, address).filter(|_| !peer.has_no_limits);
+        let counted = anvil::client(service, address).filter(|_| !peer.has_no_limits);
         Some(Box::new(Server {
             session: Session::new(shard.session_settings[service_index].clone(), peer.client),
             number,
             began_us: shard.handle.wall().as_micros(),
             watch: shard.drain.watch(),
             shard,
-            service_index,
             counted: counted.filter(|client| anvil::connected(shard, *client)),
             service,
             stream,
@@ -416,7 +413,7 @@ impl<'a> Server<'a> {
         let mut peer = peer::Peer { client, has_no_limits: false, warnings: Vec::new() };
         Box::pin(peer::grant(self.shard, self.service, &mut peer, false)).await;
         self.leave();
-        let counted = anvil::client(self.service_index, self.service, peer.client.address);
+        let counted = anvil::client(self.service, peer.client.address);
         self.counted =
             counted.filter(|_| !peer.has_no_limits).filter(|client| anvil::connected(self.shard, *client));
         self.warn(&peer.warnings);

@@ -126,6 +126,11 @@ impl<D: Disk> Spool<D> {
         Ok(chunk)
     }
 
+    /// From now on so many bytes stay free on the file system ([`SpoolOptions::free_bytes_min`]).
+    pub fn set_free_bytes_min(&self, bytes: u64) {
+        self.inner.state.borrow_mut().options.free_bytes_min = bytes;
+    }
+
     /// Forgets chunks that will not become a message.
     pub fn abandon_chunks(&self, chunks: Vec<ChunkRef>) {
         self.inner.state.borrow_mut().abandon(&chunks);

@@ -74,9 +74,24 @@ impl Process {
         before.current.unwrap_or(u64::MAX)
     }
 
+    /// The names of its threads, cut to 15 bytes by the kernel.
+    pub fn thread_names(self) -> Vec<String> {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.pid)).into_iter().flatten();
+        let names = tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok());
+        names.map(|name| name.trim_end().to_owned()).collect()
+    }
+
     /// How many threads it has.
     pub fn threads(self) -> usize {
         std::fs::read_dir(format!("/proc/{}/task", self.pid)).map_or(0, Iterator::count)
+    }
+
+    /// What the files and sockets are that it has open, as the kernel names them.
+    pub fn open_file_names(self) -> Vec<String> {
+        let links = std::fs::read_dir(format!("/proc/{}/fd", self.pid)).into_iter().flatten();
+        // One that is closed meanwhile has no name.
+        let names = links.filter_map(|link| std::fs::read_link(link.ok()?.path()).ok());
+        names.map(|name| name.to_string_lossy().into_owned()).collect()
     }
 
     /// How many files and sockets it has open.

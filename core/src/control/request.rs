@@ -148,6 +148,9 @@ pub enum Request {
     WhyMessage(QueueId),
     /// `ringpost why`: what the mail for an address or a domain waits for.
     WhyAddress(String),
+    /// `ringpost reload`: read the configuration again. For the superuser. A warning for each thing that waits for a
+    /// restart, or a line for each error before the refusal.
+    Reload,
 }
 
 const LIST: u8 = 1;
@@ -160,6 +163,7 @@ const READ: u8 = 7;
 const WHY_MESSAGE: u8 = 8;
 const WHY_ADDRESS: u8 = 9;
 const LOG_TOTALS: u8 = 10;
+const RELOAD: u8 = 11;
 
 impl Request {
     /// Appends the request as a frame. Texts longer than the protocol allows are cut.
@@ -182,6 +186,7 @@ impl Request {
                 }
             }),
             Request::LogTotals => put_frame(out, LOG_TOTALS, |_| ()),
+            Request::Reload => put_frame(out, RELOAD, |_| ()),
             Request::Flush => put_frame(out, FLUSH, |_| ()),
             Request::FlushMessage(id) => put_frame(out, FLUSH_MESSAGE, |out| put_text(out, id.as_str())),
             Request::FlushSite(site) => put_frame(out, FLUSH_SITE, |out| put_text(out, site)),
@@ -206,6 +211,7 @@ impl Request {
                 which: which(&mut cursor)?,
             },
             LOG_TOTALS => Request::LogTotals,
+            RELOAD => Request::Reload,
             FLUSH => Request::Flush,
             FLUSH_MESSAGE => Request::FlushMessage(queue_id(&mut cursor)?),
             FLUSH_SITE => Request::FlushSite(cursor.text()?.to_owned()),

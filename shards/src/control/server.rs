@@ -14,7 +14,7 @@ use ringpost_reactor::process::{self, PeerCredentials};
 use super::session::Session;
 use super::switchboard::Switchboard;
 use super::{SOCKET_DIRECTORY, socket_path, with_short_path};
-use crate::settings::Settings;
+use crate::reload::Reloader;
 
 /// Sessions at a time; each is a thread that mostly waits.
 pub const SESSIONS_MAX: usize = 64;
@@ -32,21 +32,22 @@ const BIND_AGAIN: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// The system gives no thread.
-pub fn start(settings: Arc<Settings>, switchboard: Arc<Switchboard>) -> io::Result<()> {
-    let listener = bind(&settings.queue_directory);
+pub fn start(reloader: Arc<Reloader>, switchboard: Arc<Switchboard>) -> io::Result<()> {
+    let queue_directory = reloader.settings().queue_directory.clone();
+    let listener = bind(&queue_directory);
     if let Err(error) = &listener {
         eprintln!(
             "ringpost: warning: no control socket {}: {error}; the queue commands do not work until there is one",
-            socket_path(&settings.queue_directory).display()
+            socket_path(&queue_directory).display()
         );
     }
-    let server = Server { settings, switchboard, sessions: Arc::default() };
+    let server = Server { reloader, switchboard, sessions: Arc::default() };
     std::thread::Builder::new().name("control".to_owned()).spawn(move || server.run(listener.ok()))?;
     Ok(())
 }
 
 struct Server {
-    settings: Arc<Settings>,
+    reloader: Arc<Reloader>,
     switchboard: Arc<Switchboard>,
     /// The users of the open sessions.
     sessions: Arc<Mutex<Vec<u32>>>,
@@ -57,7 +58,7 @@ impl Server {
         let listener = listener.unwrap_or_else(|| {
             loop {
                 std::thread::sleep(BIND_AGAIN);
-                if let Ok(listener) = bind(&self.settings.queue_directory) {
+                if let Ok(listener) = bind(&self.reloader.settings().queue_directory) {
                     break listener;
                 }
             }
@@ -78,7 +79,7 @@ impl Server {
             refuse(stream, Refusal::Busy, "too many control sessions");
             return;
         };
-        let session = Session::new(stream, peer, self.settings.clone(), self.switchboard.clone());
+        let session = Session::new(stream, peer, self.reloader.clone(), self.switchboard.clone());
         let thread = std::thread::Builder::new()
             .name("control-session".to_owned())
             .stack_size(SESSION_STACK_BYTES)

@@ -20,8 +20,9 @@ use super::operating::AllPlace;
 use super::reading::ReadPlace;
 use super::server::is_superuser;
 use super::switchboard::{NotTold, Switchboard};
+use crate::failure::EX_CONFIG;
 use crate::mesh::Control;
-use crate::settings::Settings;
+use crate::reload::Reloader;
 
 /// How long a command may take to say or to read something (Postfix's `ipc_timeout`): somebody looks at a listing page
 /// by page, or types queue ids.
@@ -35,7 +36,7 @@ const STOP_LOOK: Duration = Duration::from_millis(100);
 pub struct Session {
     reader: BufReader<UnixStream>,
     peer: PeerCredentials,
-    settings: Arc<Settings>,
+    reloader: Arc<Reloader>,
     switchboard: Arc<Switchboard>,
     /// What `postsuper` has done so far, for the last line of its log.
     totals: Vec<(Operation, u64)>,
@@ -70,10 +71,10 @@ impl Session {
     pub fn new(
         stream: UnixStream,
         peer: PeerCredentials,
-        settings: Arc<Settings>,
+        reloader: Arc<Reloader>,
         switchboard: Arc<Switchboard>,
     ) -> Session {
-        Session { reader: BufReader::new(stream), peer, settings, switchboard, totals: Vec::new() }
+        Session { reader: BufReader::new(stream), peer, reloader, switchboard, totals: Vec::new() }
     }
 
     /// Serves requests until the command goes, or breaks the protocol.
@@ -123,12 +124,16 @@ impl Session {
     fn serve(&mut self, request: Request) -> Result<u64, Trouble> {
         match &request {
             Request::List { .. } | Request::WhyMessage(_) | Request::WhyAddress(_) => {
-                self.require(&self.settings.mailq_users, "view the mail queue")?;
+                self.require(&self.reloader.settings().mailq_users, "view the mail queue")?;
             }
             Request::Flush | Request::FlushMessage(_) | Request::FlushSite(_) => {
-                self.require(&self.settings.flush_users, "flush the mail queue")?;
+                self.require(&self.reloader.settings().flush_users, "flush the mail queue")?;
             }
-            Request::Operate { .. } | Request::LogTotals | Request::Kick(_) | Request::Read(_) => {
+            Request::Operate { .. }
+            | Request::LogTotals
+            | Request::Kick(_)
+            | Request::Read(_)
+            | Request::Reload => {
                 if !is_superuser(self.peer) {
                     let text = "use of this command is reserved for the superuser";
                     return refused(Refusal::NotAllowed, text);
@@ -142,6 +147,7 @@ impl Session {
                 self.log_totals();
                 Ok(0)
             }
+            Request::Reload => self.reload(),
             Request::Flush => self.ask_everybody(|| Question::Flush),
             Request::FlushMessage(id) => self.ask_about(id, Question::FlushMessage),
             Request::FlushSite(site) => self.ask_to_the_end(0, Question::FlushSite(site)),
@@ -149,6 +155,26 @@ impl Session {
             Request::Read(id) => self.ask_about(id, |id| Question::Read { id, from: ReadPlace::Envelope }),
             Request::WhyMessage(id) => self.ask_about(id, Question::WhyMessage),
             Request::WhyAddress(address) => self.ask_everybody(|| Question::WhyAddress(address.clone())),
+        }
+    }
+
+    /// Answered when every shard has taken the new settings, or when nothing has changed.
+    fn reload(&mut self) -> Result<u64, Trouble> {
+        match self.reloader.reload() {
+            Ok(warnings) => {
+                for warning in &warnings {
+                    self.write(&encoded(Answer::Warning(warning)))?;
+                }
+                Ok(0)
+            }
+            Err(failure) => {
+                for line in failure.message.lines() {
+                    self.write(&encoded(Answer::Line(line)))?;
+                }
+                let refusal =
+                    if failure.code == EX_CONFIG { Refusal::NotConfigured } else { Refusal::Failed };
+                refused(refusal, "nothing has changed: the mail system runs with its old configuration")
+            }
         }
     }
 

@@ -52,6 +52,8 @@ pub struct Connection {
 /// A connection between two mails, on its way to another shard, with all that its next mail needs. Dropping it closes
 /// the connection.
 pub struct CarriedConnection {
+    /// Of the settings under which it was used last; only the same may use it again.
+    pub generation: u64,
     stream: PassedChannel,
     session: CarriedSession,
     number: u32,
@@ -93,7 +95,7 @@ impl Connection {
             address: server.address.ip().to_string(),
             port: server.address.port(),
         };
-        let client = shard.transport.client.clone();
+        let client = shard.client_settings.clone();
         let options = ConnectOptions {
             bind: endpoint.bind(),
             timeout: Duration::from_secs(u64::from(client.timeouts.connect)),
@@ -147,7 +149,7 @@ impl Connection {
     /// Shakes hands, within `smtp_starttls_timeout`.
     async fn encrypt(self, shard: &Shard) -> Result<Connection, OpenError> {
         let policy = self.endpoint.tls();
-        let limit = Duration::from_secs(u64::from(shard.transport.client.timeouts.starttls));
+        let limit = Duration::from_secs(u64::from(shard.client_settings.timeouts.starttls));
         let Channel::Plain(stream) = self.stream else { return Ok(self) };
         let secured = tls::secure(shard, self.number, stream, self.session.peer(), policy);
         let secured = match shard.handle.timeout(limit, secured).await {
@@ -171,19 +173,19 @@ impl Connection {
     }
 
     /// Takes an idle connection off this shard; `None` if it is of no more use, then it is closed.
-    pub async fn carry(self) -> Option<Box<CarriedConnection>> {
+    pub async fn carry(self, generation: u64) -> Option<Box<CarriedConnection>> {
         let Connection { stream, session, number, opened_at, spoiled, endpoint, .. } = self;
         let stream = stream.pass().await;
         let session = session.carry().filter(|_| !spoiled)?;
-        Some(Box::new(CarriedConnection { stream, session, number, opened_at, endpoint }))
+        Some(Box::new(CarriedConnection { generation, stream, session, number, opened_at, endpoint }))
     }
 
     /// Takes up a connection of another shard. It counts on where it was.
     pub fn adopt(shard: &Shard, carried: CarriedConnection) -> Connection {
-        let CarriedConnection { stream, session, number, opened_at, endpoint } = carried;
+        let CarriedConnection { generation: _, stream, session, number, opened_at, endpoint } = carried;
         Connection {
             stream: Channel::adopt(&shard.handle, stream),
-            session: Session::resume(shard.transport.client.clone(), session),
+            session: Session::resume(shard.client_settings.clone(), session),
             number,
             // All shards read the same clock.
             opened_at,

@@ -131,7 +131,7 @@ pub fn connection_wanted(shard: &Rc<Shard>, from: usize, ticket: u32, wanted: &W
 
 /// The task of a connection that is to go to another shard ends with this.
 pub async fn hand_over(shard: &Rc<Shard>, connection: Connection, to: usize, ticket: u32) {
-    let carried = connection.carry().await;
+    let carried = connection.carry(shard.generation).await;
     answer(shard, to, ticket, carried);
 }
 
@@ -151,8 +151,12 @@ fn answer(shard: &Rc<Shard>, to: usize, ticket: u32, connection: Option<Box<Carr
 /// An answer has come.
 pub fn connection_answered(shard: &Rc<Shard>, ticket: u32, connection: Option<CarriedConnection>) {
     let asker = shard.transport.questions.open.borrow_mut().remove(&ticket);
-    // Without a connection the asker only hears that nobody will answer.
+    // Without a connection the asker only hears that nobody will answer. One that was made under other settings, while a
+    // reload goes from shard to shard, is none.
     let Some(connection) = connection else { return };
+    if connection.generation != shard.generation {
+        return quit(shard, Some(Connection::adopt(shard, connection)));
+    }
     let late = match asker {
         Some(asker) => asker.send(connection).err(),
         None => Some(connection),

@@ -189,6 +189,11 @@ impl Idle {
         }
     }
 
+    /// Tells all that wait that nothing more comes: their tasks close the connections.
+    pub fn let_all_go(&self) {
+        self.sites.borrow_mut().clear();
+    }
+
     /// The most that there was since this was asked last.
     pub fn take_peaks(&self) -> Peaks {
         self.peaks.replace(self.levels())

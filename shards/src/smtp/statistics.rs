@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::idle::Peaks;
 use crate::counters::Count;
-use crate::shard::Shard;
+use crate::shard::{Lasting, Shard};
 
 /// How often scache(8) logs.
 const INTERVAL: Duration = Duration::from_secs(600);
@@ -38,6 +38,8 @@ impl Lookups {
 pub struct Statistics {
     domains: Lookups,
     addresses: Lookups,
+    /// The task that logs has been started.
+    runs: Cell<bool>,
 }
 
 impl Statistics {
@@ -52,9 +54,9 @@ impl Statistics {
     }
 }
 
-/// Starts logging, if connections are kept at all.
-pub fn start_statistics(shard: &Rc<Shard>) {
-    if are_kept(shard) {
+/// Starts logging, if connections are kept at all and it has not been started before.
+pub fn start_statistics(shard: &Rc<Lasting>) {
+    if are_kept(&shard.newest()) && !shard.transport.statistics.runs.replace(true) {
         let shard = shard.clone();
         shard.clone().handle.spawn(async move {
             loop {
@@ -77,8 +79,8 @@ fn are_kept(shard: &Shard) -> bool {
     limits.keep_connections || !limits.cache_destinations.is_empty()
 }
 
-fn log(shard: &Shard) {
-    let Statistics { domains, addresses } = &shard.transport.statistics;
+fn log(shard: &Lasting) {
+    let Statistics { domains, addresses, runs: _ } = &shard.transport.statistics;
     let lines = lines(domains.take(), addresses.take(), shard.transport.idle.take_peaks());
     for line in lines.into_iter().flatten() {
         shard.log.info("scache", shard.index as u32, format_args!("statistics: {line}"));
