@@ -292,7 +292,7 @@ fn check_domain(domain: &str, strict: bool) -> Result<&str, AddressError> {
 }
 
 /// Whether `name` is labels with dots between them. In one pass: every address of every message comes here.
-fn are_labels(name: &str) -> bool {
+pub(crate) fn are_labels(name: &str) -> bool {
     let (mut label_bytes, mut last) = (0, b'.');
     for byte in name.bytes() {
         match byte {

@@ -69,36 +69,18 @@ impl DomainList {
     /// A table could not be asked before an element matched.
     pub async fn matches(&self, tables: &impl Tables, domain: &str) -> Result<bool, LookupTrouble> {
         let plain = self.rank(domain.as_bytes());
+        // An address has no parents.
+        let has_parents = !self.whole_names && !domain.starts_with('[');
+        let parents = has_parents.then_some(self.parent_matches_subdomains);
         for table in &self.tables {
             if plain.is_some_and(|(rank, _)| rank < table.rank) {
                 break;
             }
-            if self.table_has(tables, table, domain).await? {
+            if table.has(tables, domain, parents).await? {
                 return Ok(table.member);
             }
         }
         Ok(plain.is_some_and(|(_, member)| member))
-    }
-
-    async fn table_has(
-        &self,
-        tables: &impl Tables,
-        table: &ListTable,
-        domain: &str,
-    ) -> Result<bool, LookupTrouble> {
-        let mut key = domain;
-        loop {
-            if tables.lookup(table.id, key).await?.is_some() {
-                return Ok(true);
-            }
-            if table.is_pattern || self.whole_names || key.starts_with('[') {
-                return Ok(false);
-            }
-            match key.get(1..).and_then(|rest| rest.find('.')) {
-                Some(dot) => key = &key[dot + 1 + usize::from(self.parent_matches_subdomains)..],
-                None => return Ok(false),
-            }
-        }
     }
 
     /// Whether `domain` (without a trailing dot, ASCII or UTF-8) belongs.

@@ -95,7 +95,7 @@ impl NetworkList {
                 break;
             }
             let named = match name {
-                Some(name) => self.table_has(tables, table, name).await?,
+                Some(name) => table.has(tables, name, Some(self.parent_matches_subdomains)).await?,
                 None => false,
             };
             if named || tables.lookup(table.id, &key).await?.is_some() {
@@ -115,24 +115,6 @@ impl NetworkList {
         }
         let longer = name.len() > pattern.len() && name.as_bytes()[name.len() - pattern.len() - 1] == b'.';
         ends(pattern) && (name.len() == pattern.len() || (self.parent_matches_subdomains && longer))
-    }
-
-    async fn table_has(
-        &self,
-        tables: &impl Tables,
-        table: &ListTable,
-        name: &str,
-    ) -> Result<bool, LookupTrouble> {
-        let mut key = name;
-        loop {
-            if tables.lookup(table.id, key).await?.is_some() {
-                return Ok(true);
-            }
-            match key.get(1..).and_then(|rest| rest.find('.')).filter(|_| !table.is_pattern) {
-                Some(dot) => key = &key[dot + 1 + usize::from(self.parent_matches_subdomains)..],
-                None => return Ok(false),
-            }
-        }
     }
 
     /// Whether it can be asked by [`NetworkList::contains`]: it names neither tables nor hosts.

@@ -1,7 +1,7 @@
 //! The elements of a list of patterns (`mynetworks`, `relay_domains` and their kind): what is negated, files whose content
 //! stands in the list, lookup tables.
 
-use crate::lookup::{TableId, TableSpec, TableType};
+use crate::lookup::{LookupTrouble, TableId, TableSpec, TableType, Tables};
 
 /// Files within files within a list: no deeper than this.
 pub const INCLUDE_DEPTH_MAX: usize = 8;
@@ -21,6 +21,32 @@ pub(crate) struct ListTable {
     pub(crate) rank: u32,
     /// What a match means: `!type:name` is no member.
     pub(crate) member: bool,
+}
+
+impl ListTable {
+    /// Whether the table has a name, or one of its parent domains: those without the dot before them with
+    /// `parents == Some(true)`, with it with `Some(false)`, none of them with `None`.
+    ///
+    /// # Errors
+    /// The table cannot be asked.
+    pub(crate) async fn has(
+        &self,
+        tables: &impl Tables,
+        name: &str,
+        parents: Option<bool>,
+    ) -> Result<bool, LookupTrouble> {
+        let parents = parents.filter(|_| !self.is_pattern);
+        let mut key = name;
+        loop {
+            if tables.lookup(self.id, key).await?.is_some() {
+                return Ok(true);
+            }
+            match (parents, key.get(1..).and_then(|rest| rest.find('.'))) {
+                (Some(bare), Some(dot)) => key = &key[dot + 1 + usize::from(bare)..],
+                _ => return Ok(false),
+            }
+        }
+    }
 }
 
 /// An element; files have been read.

@@ -3,9 +3,10 @@
 use super::evaluation::{Evaluation, Topic, rejected};
 use super::outcome::{Fault, Said};
 use super::world::AccessWorld;
+use crate::address::are_labels;
 use crate::config::{Party, Restriction};
 use crate::dns::{Answer, RecordType};
-use crate::limits::{DOMAIN_BYTES_MAX, DOMAIN_LABEL_BYTES_MAX};
+use crate::limits::DOMAIN_BYTES_MAX;
 use crate::smtpd::NameStatus;
 
 pub(super) const CLIENT_HOST: &str = "Client host";
@@ -22,15 +23,8 @@ pub fn is_hostname(name: &str) -> bool {
 
 /// The same, with letters of other scripts.
 pub fn is_hostname_utf8(name: &str) -> bool {
-    let label_fits = |label: &str| {
-        !label.is_empty()
-            && label.len() <= DOMAIN_LABEL_BYTES_MAX
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_' || b >= 0x80)
-    };
     name.len() <= DOMAIN_BYTES_MAX
-        && name.split('.').all(label_fits)
+        && are_labels(name)
         && name.bytes().any(|byte| !byte.is_ascii_digit() && byte != b'.')
 }
 

@@ -337,10 +337,7 @@ impl<'a> Logs<'a> {
         let mut reply = Reply::default();
         let mut wanted = Vec::new();
         for (id, listed) in ids.iter().zip(spool.envelopes(ids).await) {
-            let summary = listed
-                .map_err(|error| error.to_string())
-                .and_then(|listed| Summary::of(listed).map_err(|_| format!("message {id} is damaged")));
-            match summary {
+            match Summary::read(*id, listed) {
                 Ok((queued, summary)) => {
                     let queue = queue_of(queued.held, summary.progress.attempts());
                     if queues.has(queue) && meant(&summary.queue_id) {

@@ -187,10 +187,7 @@ fn list_some(
 ) -> Result<u64, ControlError> {
     let (mut count, mut reply) = (0, Reply::default());
     for (id, listed) in ids.iter().zip(now(spool.envelopes(ids))?) {
-        let summary = listed
-            .map_err(|error| error.to_string())
-            .and_then(|listed| Summary::of(listed).map_err(|_| format!("message {id} is damaged")));
-        match summary {
+        match Summary::read(*id, listed) {
             Ok((queued, summary)) => {
                 let queue = queue_of(queued.held, summary.progress.attempts());
                 if !queues.has(queue) {

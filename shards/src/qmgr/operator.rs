@@ -8,7 +8,7 @@ use ringpost_core::control::Kick;
 use ringpost_core::envelope::Progress;
 use ringpost_core::qmgr::{MessageId as QueuedId, MessageState, SiteReport};
 use ringpost_core::queue_id::QueueId;
-use ringpost_spool::{Listed, MessageId, Queued};
+use ringpost_spool::{Listed, LoadError, MessageId, Queued};
 
 use super::ending::{AttemptEnd, end_attempt};
 use crate::message::{ActiveMessage, Damaged, stored};
@@ -96,6 +96,15 @@ impl Summary {
             force_expired: listed.queued.force_expired,
         };
         Ok((listed.queued, summary))
+    }
+
+    /// The summary of message `id` as the spool answered for it.
+    ///
+    /// # Errors
+    /// Why there is none, for people to read.
+    pub fn read(id: MessageId, listed: Result<Listed, LoadError>) -> Result<(Queued, Summary), String> {
+        let listed = listed.map_err(|error| error.to_string())?;
+        Summary::of(listed).map_err(|_| format!("message {id} is damaged"))
     }
 }
 
