@@ -19,8 +19,11 @@ mod command;
 mod commands;
 mod event;
 mod identity;
+mod line;
+mod receiving;
 mod session;
 mod settings;
+mod speech;
 mod transaction;
 mod trouble;
 

@@ -8,19 +8,25 @@
 //! - **On failure**: an error ends the receiving or the sending for good. A send whose future was dropped may have sent
 //!   a part; the stream then refuses further sends.
 
+mod receive;
+mod send;
+
+use self::{
+    receive::{Multishot, Receive},
+    send::{SendGuard, sent_some},
+};
 use crate::{
-    buffers,
     chunk::Chunk,
     endpoint::{ConnectOptions, Endpoint},
     handle::Handle,
     reactor::{Core, Note, outcome},
-    slot::{Cargo, Descriptor, IfDropped, Pieces, Slot},
+    slot::{Cargo, Descriptor, IfDropped, Pieces},
     socket::{self, RawAddress},
     time::Elapsed,
     trace::Kind,
 };
 use bytes::Bytes;
-use io_uring::{cqueue, opcode, types};
+use io_uring::{opcode, types};
 use rustix::net::sockopt;
 use std::{
     cell::{Cell, RefCell},
@@ -28,19 +34,14 @@ use std::{
     fmt,
     future::{Future, poll_fn},
     io,
-    mem::MaybeUninit,
     os::fd::{AsRawFd, OwnedFd},
     pin::Pin,
-    ptr,
     rc::Rc,
-    task::{Context, Poll, Waker},
+    task::{Context, Poll},
 };
 
 /// Received chunks that may wait for the reader before the stream stops receiving.
 const UNREAD_MAX: usize = 16;
-
-/// Pieces of one vectored send that the kernel takes at once (its IOV_MAX).
-const VECTORS_MAX: usize = 1024;
 
 const SEND_FLAGS: i32 = libc::MSG_WAITALL | libc::MSG_NOSIGNAL;
 
@@ -52,30 +53,6 @@ pub(crate) struct StreamCore {
     number: usize,
     receive: RefCell<Receive>,
     sending: Cell<Sending>,
-}
-
-struct Receive {
-    unread: VecDeque<Chunk>,
-    multishot: Multishot,
-    ended: Option<Ended>,
-    waker: Option<Waker>,
-    dropped: bool,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Multishot {
-    Idle,
-    Armed(usize),
-    /// Cancelled; its last completion is still to come.
-    Ending,
-    /// Ended for want of buffers; begins again when some are back.
-    Starved,
-}
-
-#[derive(Clone, Copy)]
-enum Ended {
-    Eof,
-    Error(i32),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -334,222 +311,5 @@ impl Drop for Stream {
 impl fmt::Debug for Stream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Stream({} to {})", self.shared.descriptor.id, self.peer)
-    }
-}
-
-impl Receive {
-    fn take(&mut self) -> Option<io::Result<Chunk>> {
-        if let Some(chunk) = self.unread.pop_front() {
-            return Some(Ok(chunk));
-        }
-        match self.ended? {
-            Ended::Eof => Some(Ok(Chunk::empty())),
-            Ended::Error(errno) => Some(Err(io::Error::from_raw_os_error(errno))),
-        }
-    }
-}
-
-impl StreamCore {
-    fn poll_recv(self: &Rc<Self>, context: &mut Context<'_>) -> Poll<io::Result<Chunk>> {
-        let mut receive = self.receive.borrow_mut();
-        if let Some(result) = receive.take() {
-            return Poll::Ready(result);
-        }
-        match &mut receive.waker {
-            Some(waker) if waker.will_wake(context.waker()) => {}
-            waker => *waker = Some(context.waker().clone()),
-        }
-        if receive.multishot == Multishot::Idle {
-            self.arm(&mut receive);
-            // An arming that is refused has ended the stream.
-            if let Some(result) = receive.take() {
-                return Poll::Ready(result);
-            }
-        }
-        Poll::Pending
-    }
-
-    fn poll_rest(self: &Rc<Self>, context: &Context<'_>) -> Poll<()> {
-        let mut receive = self.receive.borrow_mut();
-        match receive.multishot {
-            Multishot::Idle => return Poll::Ready(()),
-            Multishot::Starved => {
-                self.core.starved.borrow_mut().retain(|stream| !Rc::ptr_eq(stream, self));
-                receive.multishot = Multishot::Idle;
-                return Poll::Ready(());
-            }
-            Multishot::Armed(index) => {
-                receive.multishot = Multishot::Ending;
-                self.core.cancel(index);
-            }
-            Multishot::Ending => {}
-        }
-        receive.waker = Some(context.waker().clone());
-        Poll::Pending
-    }
-
-    fn arm(self: &Rc<Self>, receive: &mut Receive) {
-        if !self.core.is_running() {
-            receive.ended = Some(Ended::Error(libc::ECANCELED));
-            return;
-        }
-        let fd = types::Fd(self.descriptor.as_raw_fd());
-        let entry = opcode::RecvMulti::new(fd, buffers::GROUP).build();
-        // SAFETY: no pointers (the buffers are the ring's); the slot holds this stream and so its descriptor.
-        let index = unsafe {
-            self.core.begin_multishot(entry, Kind::Recv, self.descriptor.id, Slot::Receive(self.clone()))
-        };
-        receive.multishot = Multishot::Armed(index);
-    }
-
-    /// A completion of the multishot receive.
-    pub(crate) fn on_receive(self: &Rc<Self>, result: i32, flags: u32) {
-        let chunk = cqueue::buffer_select(flags)
-            .map(|id| Chunk::lease(&self.core, id, u32::try_from(result).unwrap_or(0)));
-        let mut receive = self.receive.borrow_mut();
-        let more = cqueue::more(flags);
-        if !more {
-            receive.multishot = Multishot::Idle;
-        }
-        if receive.dropped {
-            return;
-        }
-        match result {
-            1.. => {
-                let mut chunk = chunk.expect("received bytes lie in a buffer");
-                let hurried = receive.waker.is_none() && self.core.buffers.under_pressure();
-                if hurried && chunk.move_to_heap() {
-                    self.core.counters.spilled();
-                }
-                receive.unread.push_back(chunk);
-                if (hurried || receive.unread.len() >= UNREAD_MAX)
-                    && let Multishot::Armed(index) = receive.multishot
-                {
-                    receive.multishot = Multishot::Ending;
-                    self.core.cancel(index);
-                }
-            }
-            0 => receive.ended = Some(Ended::Eof),
-            _ => self.on_error(&mut receive, -result),
-        }
-        if let Some(waker) = receive.waker.take() {
-            drop(receive);
-            waker.wake();
-        }
-    }
-
-    fn on_error(self: &Rc<Self>, receive: &mut Receive, errno: i32) {
-        match errno {
-            libc::ENOBUFS => {
-                self.core.counters.enobufs();
-                receive.multishot = Multishot::Starved;
-                self.core.starved.borrow_mut().push_back(self.clone());
-            }
-            // Ended by us, or by the kernel for a passing reason: the reader, woken now, begins it again.
-            libc::ECANCELED if self.core.is_running() => {}
-            libc::EINTR | libc::EAGAIN => {}
-            errno => receive.ended = Some(Ended::Error(errno)),
-        }
-    }
-
-    /// Moves unread bytes to the heap, because no stream can receive without buffers.
-    pub(crate) fn spill(&self) {
-        for chunk in &mut self.receive.borrow_mut().unread {
-            if chunk.move_to_heap() {
-                self.core.counters.spilled();
-            }
-        }
-    }
-
-    /// Buffers are back after ENOBUFS.
-    pub(crate) fn on_buffers_back(self: &Rc<Self>) {
-        let mut receive = self.receive.borrow_mut();
-        if receive.multishot == Multishot::Starved {
-            receive.multishot = Multishot::Idle;
-            // What is unread keeps buffers; the reader begins again when it has taken it.
-            if !receive.dropped && receive.unread.is_empty() {
-                self.arm(&mut receive);
-            }
-        }
-    }
-}
-
-fn sent_some(result: i32) -> io::Result<usize> {
-    match outcome(result)? {
-        0 => Err(io::ErrorKind::WriteZero.into()),
-        count => Ok(count),
-    }
-}
-
-/// Marks a send as under way, and as abandoned if it is dropped before it has finished.
-struct SendGuard<'a>(&'a Cell<Sending>);
-
-impl<'a> SendGuard<'a> {
-    fn begin(sending: &'a Cell<Sending>) -> io::Result<Self> {
-        match sending.get() {
-            Sending::Idle => {
-                sending.set(Sending::Busy);
-                Ok(Self(sending))
-            }
-            Sending::Busy => panic!("a stream has one sender at a time"),
-            Sending::Abandoned => {
-                Err(io::Error::new(io::ErrorKind::BrokenPipe, "an earlier send was given up halfway"))
-            }
-        }
-    }
-
-    fn finish(self) {
-        self.0.set(Sending::Idle);
-    }
-}
-
-impl Drop for SendGuard<'_> {
-    fn drop(&mut self) {
-        if self.0.get() == Sending::Busy {
-            self.0.set(Sending::Abandoned);
-        }
-    }
-}
-
-impl Pieces {
-    fn new(pieces: Vec<Bytes>) -> Self {
-        // SAFETY: all zeros is a valid message header that describes nothing.
-        let header = unsafe { MaybeUninit::<libc::msghdr>::zeroed().assume_init() };
-        Self { vectors: Vec::with_capacity(pieces.len().min(VECTORS_MAX)), pieces, header }
-    }
-
-    /// Describes what is left from `offset` of piece `first` on, as far as one call takes it; how many bytes that is.
-    fn describe(&mut self, first: usize, offset: usize) -> usize {
-        self.vectors.clear();
-        let mut skip = offset;
-        for piece in &self.pieces[first..] {
-            if self.vectors.len() == VECTORS_MAX {
-                break;
-            }
-            let rest = &piece[skip..];
-            skip = 0;
-            if !rest.is_empty() {
-                self.vectors
-                    .push(libc::iovec { iov_base: rest.as_ptr().cast_mut().cast(), iov_len: rest.len() });
-            }
-        }
-        self.header.msg_iov =
-            if self.vectors.is_empty() { ptr::null_mut() } else { self.vectors.as_mut_ptr() };
-        self.header.msg_iovlen = self.vectors.len();
-        self.vectors.iter().map(|vector| vector.iov_len).sum()
-    }
-
-    /// Where the rest begins after `sent` more bytes.
-    fn skip(&self, mut piece: usize, mut offset: usize, mut sent: usize) -> (usize, usize) {
-        while sent > 0 {
-            let rest = self.pieces[piece].len() - offset;
-            if sent < rest {
-                return (piece, offset + sent);
-            }
-            sent -= rest;
-            offset = 0;
-            piece += 1;
-        }
-        (piece, offset)
     }
 }

@@ -12,38 +12,27 @@
 //! Standards: RFC 5321; the time limit of section 4.5.3.2.7 is `smtpd_timeout`.
 
 mod footer;
+mod log;
 mod peer;
+mod proxy;
+mod verdict;
 mod world;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
 use ringpost_core::access::Stage;
-use ringpost_core::anvil::{ClientEvent, ClientKey, Exceeded};
-use ringpost_core::dsn::SessionKind;
-use ringpost_core::logline::{AddressText, Peer, Severity};
-use ringpost_core::lookup::at_once;
-use ringpost_core::maps::Key;
-use ringpost_core::proxy_protocol::{self, Parsed};
-use ringpost_core::reply::Reply;
+use ringpost_core::anvil::ClientKey;
 use ringpost_core::smtpd::{Answer, Request, Session};
-use ringpost_core::transcript::Excerpt;
 use ringpost_reactor::{Chunk, Endpoint, Stream};
 
 use crate::anvil;
 use crate::cleanup::Incoming;
 use crate::drain::DrainWatch;
-use crate::flush;
 use crate::race::unless_draining;
 use crate::settings::SmtpdService;
 use crate::shard::Shard;
-use crate::transcript;
-
-use self::world::World;
-
-/// What a client is told when the spool has no room, before it sends the message.
-const NO_ROOM: Reply = Reply::fixed("452 4.3.1 Insufficient system storage");
 
 /// Room for what is said in one flight, so that it grows seldom: the reply to EHLO is the longest.
 const REPLY_BYTES_USUAL: usize = 256;
@@ -117,7 +106,7 @@ impl<'a> Server<'a> {
         };
         let mut early = None;
         if let Some(wait) = service.access.proxy_timeout {
-            let header = Box::pin(shard.handle.timeout(wait, proxied(&stream))).await;
+            let header = Box::pin(shard.handle.timeout(wait, proxy::proxied(&stream))).await;
             match header.unwrap_or(Err("timeout error")) {
                 Ok((client, rest)) => {
                     if let Some(client) = client {
@@ -287,124 +276,6 @@ impl<'a> Server<'a> {
         }
     }
 
-    // -----------------------------------------------------------------------------------------------------------
-    // verdicts
-
-    /// Whether the client has more connections than it may, or makes them too often. It waits for its home's answer
-    /// only if the service limits either.
-    async fn connections_exceeded(&self) -> Option<Exceeded> {
-        let (client, limits) = (self.counted?, self.service.client_limits);
-        if !limits.decide(ClientEvent::Connection) {
-            anvil::tell_later(self.shard, client);
-            return None;
-        }
-        let counts = anvil::counts(self.shard, client).await?;
-        limits.exceeded(ClientEvent::Connection, &counts)
-    }
-
-    /// Counts what the client does now; whether it does so too often.
-    async fn exceeded(&self, event: ClientEvent) -> Option<Exceeded> {
-        let (client, limits) = (self.counted?, self.service.client_limits);
-        if !limits.decide(event) {
-            anvil::happened(self.shard, client, event);
-            return None;
-        }
-        let counts = anvil::counts_after(self.shard, client, event).await?;
-        limits.exceeded(event, &counts)
-    }
-
-    async fn answer_mail(&mut self) {
-        // A transaction that RSET or EHLO ended before its content: this one gets a name and an arrival time of its own.
-        self.discard();
-        if self.session.keeps_transcript()
-            && transcript::is_ours(self.shard, self.session.mail().sender.as_str())
-        {
-            self.session.mute_transcript();
-        }
-        let declared = self.session.mail().size_bytes;
-        let wanted = self.shard.settings.room_wanted(self.service, declared);
-        let answer = match self.exceeded(ClientEvent::Message).await {
-            Some(exceeded) => Answer::Exceeded(exceeded),
-            None => match self.verdict(Stage::Mail).await {
-                Some(reply) => Answer::Refuse(reply),
-                None if self.shard.spool.room_for(wanted) => Answer::Accept,
-                None => Answer::Refuse(NO_ROOM),
-            },
-        };
-        self.session.answer(answer, &mut self.replies);
-    }
-
-    async fn answer_recipient(&mut self) {
-        if let Some(exceeded) = self.exceeded(ClientEvent::Recipient).await {
-            self.session.answer(Answer::Exceeded(exceeded), &mut self.replies);
-            return;
-        }
-        if let Some(reply) = self.verdict(Stage::Recipient).await {
-            self.session.answer(Answer::Refuse(reply), &mut self.replies);
-            return;
-        }
-        if self.incoming.is_none() {
-            let incoming = Incoming::open(self.shard, self.number);
-            self.session.name_transaction(incoming.queue_id.as_str());
-            self.log_client(&incoming);
-            self.incoming = Some(incoming);
-        }
-        self.session.answer(Answer::Accept, &mut self.replies);
-    }
-
-    /// Answers what only restrictions decide.
-    async fn answer_stage(&mut self, stage: Stage) {
-        let answer = match self.verdict(stage).await {
-            Some(reply) => Answer::Refuse(reply),
-            None => Answer::Accept,
-        };
-        self.session.answer(answer, &mut self.replies);
-    }
-
-    /// What the restrictions of a stage say. Those that need nothing from outside decide without an allocation; where a
-    /// table does not have its answer at hand after all, they are asked again, and waited for.
-    async fn verdict(&mut self, stage: Stage) -> Option<Reply> {
-        let access = &self.service.access;
-        if access.rules.is_idle(stage) {
-            return None;
-        }
-        let before = self.session.take_access();
-        let mut memory = before.clone();
-        let world =
-            World { shard: self.shard, stream: &self.stream, number: self.number, began_us: self.began_us };
-        let facts = self.session.facts(stage);
-        let outcome = match access.likely_waits {
-            true => None,
-            false => at_once(access.rules.decide(&world, &facts, &mut memory)),
-        };
-        let outcome = match outcome {
-            Some(outcome) => outcome,
-            None => {
-                memory = before;
-                Box::pin(access.rules.decide(&world, &facts, &mut memory)).await
-            }
-        };
-        self.session.put_access(memory);
-        if !outcome.notes.is_empty() {
-            self.session.note_checks(outcome.notes);
-        }
-        outcome.refusal
-    }
-
-    /// `smtpd_command_filter`: what is read instead of the command.
-    async fn filter_command(&mut self) {
-        let filter = &self.service.access.command_filter;
-        let found = filter.find(&self.shard.tables, self.session.command_line(), Key::Whole).await;
-        match found {
-            Ok(instead) => self.session.filtered(instead.as_deref()),
-            Err(trouble) => {
-                self.warn(&[format!("smtpd_command_filter: {trouble}: table lookup problem")]);
-                // Postfix ends such a session, too: nobody knows what the command was to be.
-                self.session.refuse_local_error(&mut self.replies);
-            }
-        }
-    }
-
     /// XCLIENT: the session begins again as another client's, counted as that client's.
     async fn become_client(&mut self) {
         self.discard();
@@ -420,22 +291,6 @@ impl<'a> Server<'a> {
         self.session.become_client(peer.client);
         self.welcome().await;
         self.early = None;
-    }
-
-    async fn answer_auth(&mut self) {
-        let answer = match self.exceeded(ClientEvent::Auth).await {
-            Some(exceeded) => Answer::Exceeded(exceeded),
-            None => Answer::Accept,
-        };
-        self.session.answer(answer, &mut self.replies);
-    }
-
-    async fn answer_etrn(&mut self) {
-        let answer = match self.verdict(Stage::Etrn).await {
-            Some(reply) => Answer::Refuse(reply),
-            None => Answer::Flush(flush::site(self.shard, self.session.etrn_domain())),
-        };
-        self.session.answer(answer, &mut self.replies);
     }
 
     // -----------------------------------------------------------------------------------------------------------
@@ -486,103 +341,9 @@ impl<'a> Server<'a> {
         }
     }
 
-    // -----------------------------------------------------------------------------------------------------------
-    // log
-
-    fn log_with_peer(
-        &self,
-        write: impl FnOnce(&mut ringpost_core::logline::LogLines, &mut Vec<u8>, i64, &Peer<'_>),
-    ) {
-        let client = self.session.client();
-        let address = AddressText::new(client.address);
-        let peer = Peer {
-            name: client.name.as_deref().unwrap_or_default().as_bytes(),
-            address: address.as_bytes(),
-            port: self.service.session.client_port_logging.then_some(client.port),
-        };
-        self.shard.log.write(|lines, out, now_s| write(lines, out, now_s, &peer));
-    }
-
-    fn log_connect(&self) {
-        self.log_with_peer(|lines, out, now_s, peer| lines.connect(out, now_s, u64::from(self.number), peer));
-    }
-
-    fn log_client(&self, incoming: &Incoming) {
-        if let Some(forwarded) = self.session.forwarded() {
-            let mut text = format!("{}: client={}", incoming.queue_id.as_str(), self.session.client_text());
-            if let Some(ident) = &forwarded.ident {
-                text += &format!(", orig_queue_id={ident}");
-            }
-            if forwarded.tells_client {
-                text += &format!(", orig_client={}", forwarded.client_text());
-            }
-            self.log_text(&text);
-            return;
-        }
-        self.log_with_peer(|lines, out, now_s, peer| {
-            lines.client(out, now_s, u64::from(self.number), incoming.queue_id.as_str(), peer);
-        });
-    }
-
-    fn log_disconnect(&mut self) {
-        if let Some(incoming) = self.incoming.take() {
-            incoming.abandon(self.shard);
-        }
-        let text = format!(
-            "disconnect from {} {}",
-            self.session.client_text(),
-            self.session.disconnect_statistics()
-        );
-        self.log_text(&text);
-    }
-
     fn leave(&mut self) {
         if let Some(client) = self.counted.take() {
             anvil::disconnected(self.shard, client);
-        }
-    }
-
-    fn drain_log(&mut self) {
-        for event in self.session.take_log() {
-            self.log_text(&event.to_string());
-        }
-        self.report(Session::take_report);
-    }
-
-    fn report(&mut self, take: impl FnOnce(&mut Session) -> Option<Box<Excerpt>>) {
-        if let Some(excerpt) = take(&mut self.session) {
-            let client = self.session.client_text();
-            transcript::report(self.shard, SessionKind::Server, self.number, client, &excerpt);
-        }
-    }
-
-    fn warn(&self, warnings: &[String]) {
-        for warning in warnings {
-            self.log_text(&format!("warning: {warning}"));
-        }
-    }
-
-    /// Warnings of the session carry their prefix in their text.
-    fn log_text(&self, text: &str) {
-        self.shard.log.write(|lines, out, now_s| {
-            lines.message(out, now_s, "smtpd", u64::from(self.number), Severity::Info, text.as_bytes());
-        });
-    }
-}
-
-/// The client that the proxy names, and what came behind its header.
-async fn proxied(stream: &Stream) -> Result<(Option<SocketAddr>, Vec<u8>), &'static str> {
-    let mut bytes = Vec::new();
-    loop {
-        let chunk = stream.recv().await.map_err(|_| "lost connection")?;
-        if chunk.is_empty() {
-            return Err("EOF");
-        }
-        bytes.extend_from_slice(&chunk);
-        match proxy_protocol::parse(&bytes) {
-            Parsed::NeedMore => {}
-            Parsed::Header { bytes: taken, client } => return Ok((client, bytes.split_off(taken))),
-            Parsed::Wrong(reason) => return Err(reason),
         }
     }
 }
