@@ -72,6 +72,16 @@ pub struct SpoolFigures {
     pub commit_latency_us_p99: f64,
 }
 
+impl SpoolFigures {
+    /// Those that a Ringpost that lived in `directory` left at its end.
+    ///
+    /// # Errors
+    /// When there are none.
+    pub fn left_in(directory: &Path) -> io::Result<SpoolFigures> {
+        Ok(serde_json::from_slice(&fs::read(directory.join("queue/figures.json"))?)?)
+    }
+}
+
 impl Relay {
     /// Starts a relay of this kind in `directory`, which is emptied first, and waits until it listens on `listen`.
     ///
@@ -187,8 +197,7 @@ impl Relay {
         if !status.success() {
             return Err(io::Error::other(format!("Ringpost ended with {status}: {}", self.printed())));
         }
-        let figures = fs::read(self.directory.join("queue/figures.json"))?;
-        Ok(Some(serde_json::from_slice(&figures)?))
+        SpoolFigures::left_in(&self.directory).map(Some)
     }
 }
 

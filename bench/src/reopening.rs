@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use clap::ValueEnum;
 use serde::Serialize;
 
 use crate::load::{Latency, Load, Work, latency};
@@ -40,32 +41,75 @@ pub struct Place<'a> {
     pub settings: &'a [String],
 }
 
-/// Times in seconds.
-#[derive(Clone, Copy, Debug, Serialize)]
+/// What can be done with the queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Step {
+    /// List it once, while nothing else is done.
+    List,
+    /// Send mail for a living destination, alone and beside listing after listing.
+    Mail,
+    /// Let its destination live, and wait for the first delivery.
+    Deliver,
+    /// Delete all of it: nothing is left for another measurement.
+    Delete,
+}
+
+/// What was done with the queue, step by step.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct Reopening {
-    /// From the start of the relay's process until it takes mail.
+    /// The listing.
+    pub listing: Option<Listing>,
+    /// The mail beside.
+    pub mail: Option<Mail>,
+    /// The first delivery.
+    pub delivery: Option<FirstDelivery>,
+    /// The deletion.
+    pub deletion: Option<Deletion>,
+}
+
+/// `postqueue -p` of a relay that has just opened the queue.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Listing {
+    /// Resident memory of the relay before, MiB.
+    pub resident_mib: f64,
+    /// Its largest until then, MiB.
+    pub resident_peak_mib: f64,
+    /// From the command's start to its end.
+    pub seconds: f64,
+    /// Messages listed a second.
+    pub per_s: f64,
+}
+
+/// Mail for a living destination.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Mail {
+    /// While the queue is left alone.
+    pub alone: Probes,
+    /// While it is listed again and again.
+    pub beside_listing: Probes,
+    /// Listings that ended meanwhile, the one that the last mail met included.
+    pub listings: u64,
+}
+
+/// How soon the queue is delivered from.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct FirstDelivery {
+    /// From the start of the relay's process until it takes mail, seconds.
     pub start_to_ready_s: f64,
     /// From the start of the relay's process until the destination, which now listens, has taken a message:
     /// `postqueue -f` comes as soon as the relay is ready. The sink is looked at every 50 ms.
     pub start_to_first_delivery_s: f64,
-    /// Resident memory of the relay that has just opened the queue and is idle, MiB.
-    pub resident_mib: f64,
-    /// Its largest until then, MiB.
-    pub resident_peak_mib: f64,
-    /// `postqueue -p`, from its start to its end, while nothing else is done.
-    pub listing_s: f64,
-    /// Messages listed a second.
-    pub listed_per_s: f64,
-    /// Mail for a living destination while the queue is left alone.
-    pub probes_alone: Probes,
-    /// And while it is listed again and again.
-    pub probes_beside_listing: Probes,
-    /// `postsuper -d ALL` after another start, from its start to its end.
-    pub deletion_s: f64,
+}
+
+/// `postsuper -d ALL`, from its start to its end.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Deletion {
+    /// After a start of the relay, seconds.
+    pub seconds: f64,
     /// Messages that it deleted.
     pub deleted: u64,
     /// The same while no relay runs; none where the queue is too large to be kept twice.
-    pub deletion_offline_s: Option<f64>,
+    pub offline_s: Option<f64>,
 }
 
 /// How long mail took.
@@ -78,7 +122,8 @@ pub struct Probes {
 }
 
 impl Place<'_> {
-    fn home(&self) -> PathBuf {
+    /// The relay's own directory.
+    pub fn home(&self) -> PathBuf {
         self.directory.join("relay")
     }
 
@@ -161,83 +206,118 @@ impl Place<'_> {
 ///
 /// # Errors
 /// When a program cannot be run or fails; when the listing lacks messages, or something is left after the deletion.
-pub fn measure(place: Place<'_>, load: &Load, work: Work) -> io::Result<Reopening> {
-    let Load::Loadgen(loadgen) = load else {
-        return Err(io::Error::other("only this project's sink ends after a delivery"));
-    };
-    // A sink's port may refuse a connection in its first moments, and what is refused waits for hours here.
-    let mut alone = place.sink(loadgen, 0, true, PROBES)?;
-    let mut beside = place.sink(loadgen, 1, true, PROBES)?;
-    // Nothing is due yet: the listing has the relay for itself.
-    let (relay, start) = place.start_again()?;
-    wait_for_rest(&relay, start)?;
+pub fn measure(place: Place<'_>, load: &Load, work: Work, steps: &[Step]) -> io::Result<Reopening> {
+    let mut reopening = Reopening::default();
+    let does = |step| steps.contains(&step);
+    if does(Step::List) || does(Step::Mail) {
+        // A sink's port may refuse a connection in its first moments, and what is refused waits for hours here.
+        let sinks = match does(Step::Mail) {
+            true => {
+                let loadgen = loadgen(load)?;
+                Some([place.sink(loadgen, 0, true, PROBES)?, place.sink(loadgen, 1, true, PROBES)?])
+            }
+            false => None,
+        };
+        // Nothing is due yet: the listing has the relay for itself.
+        let (relay, start) = place.start_again()?;
+        wait_for_rest(&relay, start)?;
+        if does(Step::List) {
+            reopening.listing = Some(list(place, &relay, work.messages)?);
+        }
+        if let Some(sinks) = sinks {
+            reopening.mail = Some(send_mail(place, load, work, sinks)?);
+        }
+        relay.stop()?;
+    }
+    if does(Step::Deliver) {
+        reopening.delivery = Some(deliver(place, load)?);
+    }
+    if does(Step::Delete) {
+        reopening.deletion = Some(delete(place)?);
+    }
+    Ok(reopening)
+}
+
+fn list(place: Place<'_>, relay: &Relay, messages: u64) -> io::Result<Listing> {
     let opened = relay.usage();
     let start = Instant::now();
     let listed = place.list()?;
-    let listing = start.elapsed();
-    if listed != work.messages {
-        return Err(io::Error::other(format!("{listed} messages are listed, not {}", work.messages)));
+    let took = start.elapsed();
+    if listed != messages {
+        return Err(io::Error::other(format!("{listed} messages are listed, not {messages}")));
     }
-    let probes_alone = place.probe(load, work, 0, &mut alone)?;
+    let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+    Ok(Listing {
+        resident_mib: mib(opened.resident_bytes),
+        resident_peak_mib: mib(opened.resident_peak_bytes),
+        seconds: took.as_secs_f64(),
+        per_s: messages as f64 / took.max(Duration::from_micros(1)).as_secs_f64(),
+    })
+}
+
+fn send_mail(place: Place<'_>, load: &Load, work: Work, sinks: [Running; 2]) -> io::Result<Mail> {
+    let [mut first, mut second] = sinks;
+    let alone = place.probe(load, work, 0, &mut first)?;
     let done = AtomicBool::new(false);
-    let probes_beside_listing = std::thread::scope(|scope| {
+    std::thread::scope(|scope| {
         let lister = scope.spawn(|| {
+            let mut listings = 0;
             // Relaxed: nothing else is told by the flag.
             while !done.load(Ordering::Relaxed) {
                 place.list()?;
+                listings += 1;
             }
-            io::Result::Ok(())
+            io::Result::Ok(listings)
         });
-        let probes = place.probe(load, work, 1, &mut beside);
+        let beside_listing = place.probe(load, work, 1, &mut second);
         done.store(true, Ordering::Relaxed);
-        lister.join().map_err(|_| io::Error::other("the lister has panicked"))??;
-        probes
-    })?;
-    relay.stop()?;
+        let listings = lister.join().map_err(|_| io::Error::other("the lister has panicked"))??;
+        Ok(Mail { alone, beside_listing: beside_listing?, listings })
+    })
+}
 
-    let mut sink = place.sink(loadgen, 0, false, 1)?;
+fn deliver(place: Place<'_>, load: &Load) -> io::Result<FirstDelivery> {
+    let mut sink = place.sink(loadgen(load)?, 0, false, 1)?;
     let (relay, start) = place.start_again()?;
     let ready = start.elapsed();
     succeed(&mut place.command("postqueue", &place.home(), &["-f"]))?;
     let first_delivery = sink.wait_for_success()?.duration_since(start);
     drop(sink);
     relay.stop()?;
+    Ok(FirstDelivery {
+        start_to_ready_s: ready.as_secs_f64(),
+        start_to_first_delivery_s: first_delivery.as_secs_f64(),
+    })
+}
 
+fn delete(place: Place<'_>) -> io::Result<Deletion> {
     let copy = place.directory.join("copy");
     let copied = copy_of_queue(&place.home(), &copy)?;
     let (relay, start) = place.start_again()?;
     wait_for_rest(&relay, start)?;
-    let (deletion, deleted) = place.delete_all(&place.home())?;
+    let (took, deleted) = place.delete_all(&place.home())?;
     let left = relay.stop()?.map(|figures| figures.queued);
     if left != Some(0) {
         return Err(io::Error::other(format!("{left:?} messages are left when all are deleted")));
     }
-    let deletion_offline_s = match copied {
-        false => None,
-        true => {
-            let (took, deleted_offline) = place.delete_all(&copy)?;
-            if deleted_offline != deleted {
-                let text = format!("{deleted_offline} messages are deleted offline, not {deleted}");
-                return Err(io::Error::other(text));
-            }
-            fs::remove_dir_all(&copy)?;
-            Some(took.as_secs_f64())
+    let mut offline_s = None;
+    if copied {
+        let (took, deleted_offline) = place.delete_all(&copy)?;
+        if deleted_offline != deleted {
+            let text = format!("{deleted_offline} messages are deleted offline, not {deleted}");
+            return Err(io::Error::other(text));
         }
-    };
-    let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
-    Ok(Reopening {
-        start_to_ready_s: ready.as_secs_f64(),
-        start_to_first_delivery_s: first_delivery.as_secs_f64(),
-        resident_mib: mib(opened.resident_bytes),
-        resident_peak_mib: mib(opened.resident_peak_bytes),
-        listing_s: listing.as_secs_f64(),
-        listed_per_s: work.messages as f64 / listing.max(Duration::from_micros(1)).as_secs_f64(),
-        probes_alone,
-        probes_beside_listing,
-        deletion_s: deletion.as_secs_f64(),
-        deleted,
-        deletion_offline_s,
-    })
+        fs::remove_dir_all(&copy)?;
+        offline_s = Some(took.as_secs_f64());
+    }
+    Ok(Deletion { seconds: took.as_secs_f64(), deleted, offline_s })
+}
+
+fn loadgen(load: &Load) -> io::Result<&Path> {
+    match load {
+        Load::Loadgen(path) => Ok(path),
+        Load::PostfixTools(_) => Err(io::Error::other("only this project's sink ends after a delivery")),
+    }
 }
 
 fn succeed(command: &mut Command) -> io::Result<()> {
@@ -286,31 +366,46 @@ fn copy_directory(from: &Path, to: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// A line for each step, each begun by the line's end.
 impl fmt::Display for Reopening {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let probes = |probes: &Probes| {
-            let (reply, end_to_end) = (probes.reply, probes.end_to_end);
-            format!(
-                "250 p50 {:.2} p99 {:.2} ms, sending to sink p50 {:.2} p99 {:.2} ms",
-                reply.p50_ms, reply.p99_ms, end_to_end.p50_ms, end_to_end.p99_ms
-            )
-        };
-        writeln!(
-            formatter,
-            "opened again: ready after {:.2} s, first delivery after {:.2} s; {:.0} MiB, peak {:.0} MiB",
-            self.start_to_ready_s, self.start_to_first_delivery_s, self.resident_mib, self.resident_peak_mib
-        )?;
-        writeln!(
-            formatter,
-            "listed (postqueue -p) in {:.2} s ({:.0} messages/s)",
-            self.listing_s, self.listed_per_s
-        )?;
-        writeln!(formatter, "other mail, {PROBES_PER_S} messages/s, alone: {}", probes(&self.probes_alone))?;
-        writeln!(formatter, "beside listing after listing: {}", probes(&self.probes_beside_listing))?;
-        write!(formatter, "{} deleted (postsuper -d ALL) in {:.2} s", self.deleted, self.deletion_s)?;
-        match self.deletion_offline_s {
-            None => Ok(()),
-            Some(seconds) => write!(formatter, ", while no engine runs in {seconds:.2} s"),
+        if let Some(Listing { resident_mib, resident_peak_mib, seconds, per_s }) = self.listing {
+            write!(
+                formatter,
+                "\nopened again: {resident_mib:.0} MiB, peak {resident_peak_mib:.0} MiB; listed (postqueue -p) in \
+                 {seconds:.2} s ({per_s:.0} messages/s)"
+            )?;
         }
+        if let Some(Mail { alone, beside_listing, listings }) = self.mail {
+            write!(
+                formatter,
+                "\nother mail, {PROBES_PER_S} messages/s, alone: {alone}\nbeside {listings} listings: {beside_listing}"
+            )?;
+        }
+        if let Some(FirstDelivery { start_to_ready_s, start_to_first_delivery_s }) = self.delivery {
+            write!(
+                formatter,
+                "\nstarted again: ready after {start_to_ready_s:.2} s, first delivery after \
+                 {start_to_first_delivery_s:.2} s"
+            )?;
+        }
+        if let Some(Deletion { seconds, deleted, offline_s }) = self.deletion {
+            write!(formatter, "\n{deleted} deleted (postsuper -d ALL) in {seconds:.2} s")?;
+            if let Some(seconds) = offline_s {
+                write!(formatter, ", while no engine runs in {seconds:.2} s")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Probes {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Probes { reply, end_to_end } = self;
+        write!(
+            formatter,
+            "250 p50 {:.2} p99 {:.2} ms, sending to sink p50 {:.2} p99 {:.2} ms",
+            reply.p50_ms, reply.p99_ms, end_to_end.p50_ms, end_to_end.p99_ms
+        )
     }
 }

@@ -10,8 +10,9 @@ use clap::{Parser, ValueEnum};
 use ringpost_bench::destinations::{self, Pair};
 use ringpost_bench::load::{Connections, Load, Work};
 use ringpost_bench::machine::Machine;
-use ringpost_bench::queue::{self, QueueCost};
+use ringpost_bench::queue::{self, Plan};
 use ringpost_bench::relay::Kind;
+use ringpost_bench::reopening::Step;
 use ringpost_bench::series::{self, Series, find, run_in_turns};
 use ringpost_bench::statistics::median;
 use ringpost_bench::table::Table;
@@ -48,6 +49,12 @@ struct Options {
     /// Messages queued for a dead destination [default: 20000; quick: 5000].
     #[arg(long)]
     queue: Option<u64>,
+    /// Keep that queue here: one that is there already is not filled again [default: below the directory].
+    #[arg(long)]
+    queue_directory: Option<PathBuf>,
+    /// What is done with that queue.
+    #[arg(long, value_delimiter = ',', default_value = "list,mail,deliver,delete")]
+    queue_steps: Vec<Step>,
     /// Messages for dead destinations beside a healthy one [default: 100000; quick: 5000].
     #[arg(long)]
     dead_messages: Option<u64>,
@@ -187,10 +194,13 @@ fn bench(options: &Options) -> io::Result<()> {
     if options.only.contains(&Part::Queue) {
         let mut work = options.work(Connections::KeptPipelined);
         work.messages = options.or_usual(options.queue, 5_000, 20_000);
-        let watch = Duration::from_secs(options.or_usual(None, 5, 20));
-        let kind = Kind::Ringpost(options.ringpost.clone());
-        let cost = queue::measure(&kind, &load, work, &options.directory, watch)?;
-        println!("{}", queue_text(&cost));
+        let plan = Plan {
+            directory: options.queue_directory.as_deref().unwrap_or(&options.directory),
+            steps: &options.queue_steps,
+            watch: Duration::from_secs(options.or_usual(None, 5, 20)),
+        };
+        let cost = queue::measure(&options.ringpost, &load, work, plan)?;
+        println!("{cost}");
         queue = Some(cost);
     }
     let kind = Kind::Ringpost(options.ringpost.clone());
@@ -313,20 +323,4 @@ fn latency_ratios(half: &Series) -> Option<(f64, f64)> {
         .collect();
     let (p99, mean): (Vec<f64>, Vec<f64>) = ratios.into_iter().unzip();
     (!p99.is_empty()).then(|| (median(&p99), median(&mean)))
-}
-
-fn queue_text(cost: &QueueCost) -> String {
-    let reopening = cost.reopening.map_or(String::new(), |reopening| format!("\n{reopening}"));
-    format!(
-        "{} messages queued for a dead destination: accepted {:.0}/s, {:.1} µs CPU a message, {:.0} MiB \
-         before, peak {:.0} MiB; idle {:.1} s after the last 250: {:.0} MiB, {:.2}% of a core{reopening}",
-        cost.messages,
-        cost.accepted_per_s,
-        cost.cpu_us,
-        cost.resident_empty_mib,
-        cost.resident_peak_mib,
-        cost.settling_s,
-        cost.resident_idle_mib,
-        cost.idle_cpu_percent
-    )
 }
