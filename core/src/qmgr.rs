@@ -52,6 +52,7 @@ mod attempt;
 mod claim;
 mod exchange;
 mod explain;
+mod fifo;
 mod gate;
 mod ledger;
 mod operator;

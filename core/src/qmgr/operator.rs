@@ -6,6 +6,18 @@ use super::attempt::Intent;
 use super::roster::Place;
 use super::scheduler::Scheduler;
 
+/// Entries that are looked at for each one that is buried while too many are: at least every ninth of all is buried
+/// then, so that more are freed than buried.
+const SWEPT_A_BURIAL: u32 = 32;
+
+/// Which queue the sweep has come to.
+#[derive(Clone, Copy)]
+pub(super) enum Sweeping {
+    Incoming,
+    Flushed,
+    Deferred,
+}
+
 impl Scheduler {
     /// Holds a message; [`Action::Held`] follows when it has taken effect, for an active message at the end of
     /// its deliveries in progress and only if recipients remain. False: it is not known, or corrupt.
@@ -71,9 +83,11 @@ impl Scheduler {
     pub fn flush(&mut self, now_ms: u64) {
         self.timeline.observe(now_ms);
         self.wheel.flush(&mut self.roster);
-        self.wheel.move_due(&mut self.roster, &mut self.flushed);
+        let due = self.wheel.take_due(&mut self.roster);
+        self.flushed.append(&mut self.roster, due);
         if self.sites.transports.any_deferred() {
-            self.roster.append(&mut self.flushed, &mut self.incoming);
+            let incoming = self.incoming.take(&mut self.roster);
+            self.flushed.append(&mut self.roster, incoming);
         }
         self.forget_dead_sites(now_ms);
     }
@@ -99,7 +113,7 @@ impl Scheduler {
             Place::Deferred => {
                 self.bury(index);
                 let index = self.roster.insert(id, Place::Deferred, 0);
-                self.roster.push_back(&mut self.flushed, index);
+                self.flushed.push_back(&mut self.roster, index);
                 true
             }
             Place::Hold | Place::Corrupt | Place::Buried => false,
@@ -145,9 +159,85 @@ impl Scheduler {
         }
         self.roster.bury(index);
         if self.roster.wants_pruning() {
-            self.roster.prune(&mut self.incoming);
-            self.roster.prune(&mut self.flushed);
-            self.wheel.prune(&mut self.roster);
+            self.sweep();
         }
+    }
+
+    /// A step of the sweep through all lists that entries are buried in.
+    fn sweep(&mut self) {
+        let (roster, budget) = (&mut self.roster, &mut { SWEPT_A_BURIAL });
+        let (done, next) = match self.sweeping {
+            Sweeping::Incoming => (self.incoming.sweep(roster, budget), Sweeping::Flushed),
+            Sweeping::Flushed => (self.flushed.sweep(roster, budget), Sweeping::Deferred),
+            Sweeping::Deferred => (self.wheel.sweep(roster, budget), Sweeping::Incoming),
+        };
+        if done {
+            self.sweeping = next;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::QmgrSettings;
+    use super::super::action::MessageState;
+    use super::*;
+
+    const MESSAGES: u64 = 100_000;
+    const HOUR_MS: u64 = 3_600_000;
+
+    fn id(number: u64) -> MessageId {
+        MessageId(number << 10)
+    }
+
+    /// What the event looked at, in entries.
+    fn visits(scheduler: &mut Scheduler, event: impl FnOnce(&mut Scheduler)) -> u64 {
+        let before = scheduler.roster.visits;
+        event(scheduler);
+        scheduler.roster.visits - before
+    }
+
+    #[test]
+    fn deleting_a_long_queue_takes_a_few_steps_a_message_and_leaves_few_buried() {
+        let mut scheduler = Scheduler::new(QmgrSettings::default(), 1_000);
+        for number in 0..MESSAGES {
+            scheduler.recovered(id(number), 1_000 + number % 7 * HOUR_MS, 1_000);
+        }
+        for number in 0..MESSAGES {
+            let took = visits(&mut scheduler, |scheduler| {
+                assert!(scheduler.delete(id(number), 1_000));
+                assert_eq!(scheduler.poll_action(), Some(Action::MessageDone { id: id(number) }));
+            });
+            assert!(took <= 32, "{took} entries for one message");
+        }
+        let buried = scheduler.roster.count(Place::Buried);
+        assert!(buried < 10_000, "{buried} buried entries are left");
+    }
+
+    #[test]
+    fn what_becomes_due_together_is_filed_and_passed_over_in_steps() {
+        let mut scheduler = Scheduler::new(QmgrSettings::default(), 1_000);
+        // All in one far slot of the wheel; most are deleted and leave buried entries before the last one.
+        for number in 0..MESSAGES {
+            scheduler.recovered(id(number), 1_000 + 4 * HOUR_MS, 1_000);
+        }
+        for number in 0..MESSAGES / 10 {
+            assert!(scheduler.delete(id(number), 1_000));
+            scheduler.poll_action();
+        }
+        let mut now_ms = 1_000;
+        let mut activated = None;
+        let mut calls = 0;
+        while activated.is_none() && calls < 10_000 {
+            now_ms = scheduler.next_wakeup().expect("something is to come").max(now_ms + 1);
+            let took = visits(&mut scheduler, |scheduler| scheduler.tick(now_ms));
+            assert!(took <= 4096, "{took} entries in one step");
+            let took = visits(&mut scheduler, |scheduler| activated = scheduler.poll_action());
+            assert!(took <= 4096, "{took} entries for one message");
+            calls += 1;
+        }
+        let Some(Action::Activate { id }) = activated else { panic!("{activated:?} after {calls} calls") };
+        assert_eq!(scheduler.state(id), Some(MessageState::Active));
+        assert!((4 * HOUR_MS..4 * HOUR_MS + 2_000).contains(&(now_ms - 1_000)), "{now_ms}");
     }
 }

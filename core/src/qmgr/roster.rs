@@ -2,8 +2,9 @@
 //!
 //! An entry is found by its id through linear hashing (buckets are added one at a time, so that no event ever pays
 //! for a rehash of ten million entries) and is linked into at most one list. Lists are singly linked: an entry
-//! that must leave a list from its middle is buried, that is, taken out of the hash and freed when its list is next
-//! walked. Memory stays at the highest count there has been: 20 bytes an entry and 1 for its share of a bucket.
+//! that must leave a list from its middle is buried, that is, taken out of the hash and freed when it is met in its list:
+//! when its turn comes, or before that by a sweep, which takes a few steps with each burial. No event pays for more than
+//! a bounded number of entries, however many there are. Memory stays at the highest count there has been: 20 bytes an entry and 1 for its share of a bucket.
 
 use super::MessageId;
 use super::action::MessageState;
@@ -12,6 +13,8 @@ use super::action::MessageState;
 const CHUNK_ENTRIES: usize = 4096;
 /// Entries to a bucket, on average, before another bucket is added.
 const BUCKET_LOAD: usize = 4;
+/// Buried entries that are freed while one is looked for that is not: some ten microseconds.
+const BURIED_A_POP: usize = 1024;
 /// Buried entries that are tolerated whatever the count of live ones.
 const BURIED_TOLERATED: usize = 4096;
 const NONE: u32 = u32::MAX;
@@ -96,6 +99,9 @@ pub(super) struct Roster {
     buckets: Vec<Box<[u32]>>,
     bucket_count: usize,
     counts: [usize; PLACES.len()],
+    /// Entries that have been taken out of lists.
+    #[cfg(test)]
+    pub visits: u64,
 }
 
 impl Roster {
@@ -107,6 +113,8 @@ impl Roster {
             buckets: vec![vec![NONE; CHUNK_ENTRIES].into_boxed_slice()],
             bucket_count: 1,
             counts: [0; PLACES.len()],
+            #[cfg(test)]
+            visits: 0,
         }
     }
 
@@ -207,7 +215,7 @@ impl Roster {
         self.entry_mut(index).word = 0;
     }
 
-    /// So many entries are buried that the lists should be pruned.
+    /// So many entries are buried that the lists should be swept.
     pub fn wants_pruning(&self) -> bool {
         self.counts[Place::Buried as usize] > BURIED_TOLERATED.max(self.len() / 8)
     }
@@ -222,18 +230,47 @@ impl Roster {
         list.tail = index;
     }
 
-    /// Takes the first entry that is not buried.
+    /// Takes the first entry that is not buried. `None` also when [`BURIED_A_POP`] buried ones were met: then the list is
+    /// not empty.
     pub fn pop_front(&mut self, list: &mut List) -> Option<u32> {
-        while list.head != NONE {
-            let index = list.head;
-            list.head = self.entry(index).next;
-            if self.place(index) != Place::Buried {
+        for _ in 0..BURIED_A_POP {
+            if let Some(index) = self.shift(list)? {
                 return Some(index);
             }
-            self.counts[Place::Buried as usize] -= 1;
-            self.release(index);
         }
         None
+    }
+
+    /// Moves entries to the back of another list, those that are buried excepted: they are freed. Looks at `budget`
+    /// entries at most, which it lowers. True if nothing is left in `from`.
+    pub fn sift(&mut self, from: &mut List, to: &mut List, budget: &mut u32) -> bool {
+        while *budget > 0 {
+            let Some(entry) = self.shift(from) else { return true };
+            *budget -= 1;
+            if let Some(index) = entry {
+                self.push_back(to, index);
+            }
+        }
+        from.is_empty()
+    }
+
+    /// Takes the first entry; frees it, and answers none inside, if it is buried.
+    fn shift(&mut self, list: &mut List) -> Option<Option<u32>> {
+        let index = list.head;
+        if index == NONE {
+            return None;
+        }
+        #[cfg(test)]
+        {
+            self.visits += 1;
+        }
+        list.head = self.entry(index).next;
+        if self.place(index) != Place::Buried {
+            return Some(Some(index));
+        }
+        self.counts[Place::Buried as usize] -= 1;
+        self.release(index);
+        Some(None)
     }
 
     /// Puts all of `other` behind `list`.
@@ -245,15 +282,6 @@ impl Roster {
             self.entry_mut(list.tail).next = other.head;
             list.tail = other.tail;
         }
-    }
-
-    /// Frees the buried entries of a list.
-    pub fn prune(&mut self, list: &mut List) {
-        let mut kept = List::EMPTY;
-        while let Some(index) = self.pop_front(list) {
-            self.push_back(&mut kept, index);
-        }
-        *list = kept;
     }
 
     fn allocate(&mut self) -> u32 {
@@ -367,25 +395,5 @@ mod tests {
             let (bytes, len) = (roster.memory_bytes(), roster.len());
             assert!(len < 100_000 || bytes <= 22 * len, "{len} entries take {bytes} bytes");
         }
-    }
-
-    #[test]
-    fn buried_entries_are_freed_and_their_memory_is_used_again() {
-        let mut roster = Roster::new();
-        let mut list = List::EMPTY;
-        for round in 0..50u64 {
-            for n in 0..4000 {
-                let index = roster.insert(MessageId(round * 4000 + n), Place::Deferred, 1);
-                roster.push_back(&mut list, index);
-                roster.bury(index);
-            }
-            if roster.wants_pruning() {
-                roster.prune(&mut list);
-            }
-        }
-        assert_eq!(roster.len(), 0);
-        assert!(roster.used < 20_000, "{} entries in use", roster.used);
-        roster.prune(&mut list);
-        assert!(list.is_empty());
     }
 }

@@ -5,7 +5,9 @@
 use super::action::{Action, Custody, Delivery, DeliveryId, MessageState};
 use super::arena::{Arena, Key};
 use super::attempt::{ActiveMessage, RunningDelivery};
-use super::roster::{List, Place, Roster, VALUE_MAX};
+use super::fifo::Fifo;
+use super::operator::Sweeping;
+use super::roster::{Place, Roster, VALUE_MAX};
 use super::settings::QmgrSettings;
 use super::site_table::{Line, SiteTable};
 use super::slots::SiteHandle;
@@ -30,10 +32,13 @@ pub struct Scheduler {
     pub(super) settings: QmgrSettings,
     pub(super) timeline: Timeline,
     pub(super) roster: Roster,
-    pub(super) incoming: List,
+    pub(super) incoming: Fifo,
     /// Mail that a flush lets go: due, and tried even by transports that `defer_transports` names.
-    pub(super) flushed: List,
+    pub(super) flushed: Fifo,
     pub(super) wheel: Wheel,
+    pub(super) sweeping: Sweeping,
+    /// The queues begin with so many buried entries that the look for a message was broken off.
+    buried_ahead: bool,
     pub(super) kept_bytes: u64,
     pub(super) active: Arena<ActiveMessage>,
     pub(super) active_bytes: u64,
@@ -104,9 +109,11 @@ impl Scheduler {
         Self {
             timeline: Timeline::new(now_ms),
             roster: Roster::new(),
-            incoming: List::EMPTY,
-            flushed: List::EMPTY,
+            incoming: Fifo::EMPTY,
+            flushed: Fifo::EMPTY,
             wheel: Wheel::new(),
+            sweeping: Sweeping::Incoming,
+            buried_ahead: false,
             kept_bytes: 0,
             active: Arena::new(),
             active_bytes: 0,
@@ -143,7 +150,7 @@ impl Scheduler {
         };
         self.kept_bytes += u64::from(bytes);
         let index = self.roster.insert(id, place, bytes);
-        self.roster.push_back(&mut self.incoming, index);
+        self.incoming.push_back(&mut self.roster, index);
         custody
     }
 
@@ -191,7 +198,9 @@ impl Scheduler {
         let paused = self.paused.peek().map(|&Reverse((until_ms, _))| until_ms);
         let paused_transport = self.paused_transports.peek().map(|&Reverse((until_ms, _))| until_ms);
         let lingering = self.lingering.front().map(|&(until_ms, _)| until_ms);
-        let next_ms = due.into_iter().chain(paused).chain(paused_transport).chain(lingering).min()?;
+        let buried = self.buried_ahead.then(|| self.timeline.now_ms());
+        let times = due.into_iter().chain(paused).chain(paused_transport).chain(lingering).chain(buried);
+        let next_ms = times.min()?;
         let latest_ms = self.timeline.now_ms() + self.settings.queue_run_delay_ms;
         Some(self.timeline.wall_time_of(next_ms.min(latest_ms)))
     }
@@ -289,6 +298,7 @@ impl Scheduler {
     /// Takes from *incoming* and *deferred* in turn while there is room. A full queue that gets one place free
     /// takes new mail first, like Postfix's, whose loop begins with *incoming*.
     fn admit(&mut self) -> Option<MessageId> {
+        self.buried_ahead = false;
         if self.activating >= ACTIVATING_MAX {
             return None;
         }
@@ -305,6 +315,8 @@ impl Scheduler {
             None if self.deferred_turn => self.take_incoming(),
             None => self.take_deferred(),
         };
+        self.buried_ahead = taken.is_none()
+            && !(self.incoming.is_empty() && self.flushed.is_empty() && !self.wheel.has_due());
         let Some((index, bytes, flushed)) = taken else {
             self.is_full = false;
             return None;
@@ -319,12 +331,12 @@ impl Scheduler {
 
     /// The entry, the bytes that it is counted for, and whether a flush let it go.
     fn take_incoming(&mut self) -> Option<(u32, u32, bool)> {
-        let index = self.roster.pop_front(&mut self.incoming)?;
+        let index = self.incoming.pop_front(&mut self.roster)?;
         Some((index, self.bytes_taken(index), false))
     }
 
     fn take_deferred(&mut self) -> Option<(u32, u32, bool)> {
-        if let Some(index) = self.roster.pop_front(&mut self.flushed) {
+        if let Some(index) = self.flushed.pop_front(&mut self.roster) {
             return Some((index, self.bytes_taken(index), true));
         }
         self.wheel.pop_due(&mut self.roster).map(|index| (index, UNKNOWN_BYTES, false))

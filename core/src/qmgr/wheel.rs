@@ -3,32 +3,54 @@
 //! A near ring of 8192 slots of one second takes every due time up to 2 h 16 min ahead, so that a retry at Postfix's
 //! `maximal_backoff_time` (4000 s) is filed once and never moved. A far ring of 4096 slots of 8192 seconds reaches
 //! 388 days; what lies beyond waits in its last slot and is filed again from there. What has come due is joined to
-//! the due list a slot at a time, at a constant cost however many messages it holds; only the opening of a far slot
-//! touches each of its entries, once.
+//! the due list a slot at a time, at a constant cost however many messages it holds. A far slot's entries are filed
+//! anew one by one when its time begins, [`FILED_A_STEP`] with each call: of millions some are due a second late.
 
+use super::fifo::Fifo;
 use super::roster::{List, Roster, VALUE_MAX};
 
 const NEAR_SLOTS: u32 = 8192;
 const FAR_SLOTS: u32 = 4096;
+/// Entries of a far slot that one step files: less than half a millisecond.
+const FILED_A_STEP: u32 = 2048;
 
 pub(super) struct Wheel {
     /// Everything due at this second or earlier has left the rings.
     cursor_s: u32,
     near: Ring,
     far: Ring,
-    due: List,
+    /// The entries of far slots whose time has begun, to be filed anew.
+    opened: Fifo,
+    due: Fifo,
+    sweeping: Sweeping,
+}
+
+/// Which part the sweep has come to.
+#[derive(Clone, Copy)]
+enum Sweeping {
+    Due,
+    Opened,
+    Near,
+    Far,
 }
 
 impl Wheel {
     pub fn new() -> Self {
-        Self { cursor_s: 0, near: Ring::new(NEAR_SLOTS), far: Ring::new(FAR_SLOTS), due: List::EMPTY }
+        Self {
+            cursor_s: 0,
+            near: Ring::new(NEAR_SLOTS),
+            far: Ring::new(FAR_SLOTS),
+            opened: Fifo::EMPTY,
+            due: Fifo::EMPTY,
+            sweeping: Sweeping::Due,
+        }
     }
 
     /// Files an entry whose value is its due second.
     pub fn insert(&mut self, roster: &mut Roster, index: u32) {
         let due_s = roster.value(index);
         if due_s <= self.cursor_s {
-            roster.push_back(&mut self.due, index);
+            self.due.push_back(roster, index);
         } else if due_s - self.cursor_s < NEAR_SLOTS {
             self.near.push(roster, due_s % NEAR_SLOTS, index);
         } else {
@@ -37,7 +59,8 @@ impl Wheel {
         }
     }
 
-    /// Lets everything due at `now_s` or earlier join the due list.
+    /// Lets what is due at `now_s` or earlier join the due list: everything, if no far slot is open after that. To be
+    /// called again at once while [`next_s`](Self::next_s) is not later than `now_s`.
     pub fn advance(&mut self, roster: &mut Roster, now_s: u32) {
         let now_s = now_s.min(VALUE_MAX);
         while self.cursor_s < now_s {
@@ -48,26 +71,36 @@ impl Wheel {
                 if due_s > until {
                     break;
                 }
-                let mut slot = self.near.take(due_s % NEAR_SLOTS);
-                roster.append(&mut self.due, &mut slot);
+                let slot = self.near.take(roster, due_s % NEAR_SLOTS);
+                self.due.append(roster, slot);
             }
             self.cursor_s = until;
             if until == span_end {
-                let mut slot = self.far.take(until / NEAR_SLOTS % FAR_SLOTS);
-                while let Some(index) = roster.pop_front(&mut slot) {
-                    self.insert(roster, index);
-                }
+                let slot = self.far.take(roster, until / NEAR_SLOTS % FAR_SLOTS);
+                self.opened.append(roster, slot);
             }
+        }
+        for _ in 0..FILED_A_STEP {
+            let Some(index) = self.opened.pop_front(roster) else { break };
+            self.insert(roster, index);
         }
     }
 
-    /// Takes the message that has been due longest.
+    /// Takes the message that has been due longest; see [`Fifo::pop_front`].
     pub fn pop_due(&mut self, roster: &mut Roster) -> Option<u32> {
-        roster.pop_front(&mut self.due)
+        self.due.pop_front(roster)
+    }
+
+    /// Whether something is in the due list, if only buried entries.
+    pub fn has_due(&self) -> bool {
+        !self.due.is_empty()
     }
 
     /// The second at which [`advance`](Self::advance) has something to do; due messages need no time to pass.
     pub fn next_s(&self) -> Option<u32> {
+        if !self.opened.is_empty() {
+            return Some(self.cursor_s);
+        }
         let near =
             self.near.first_occupied((self.cursor_s + 1) % NEAR_SLOTS).map(|ahead| self.cursor_s + 1 + ahead);
         let span = self.cursor_s / NEAR_SLOTS + 1;
@@ -77,21 +110,35 @@ impl Wheel {
 
     /// Makes everything due now.
     pub fn flush(&mut self, roster: &mut Roster) {
-        let Self { near, far, due, .. } = self;
-        near.drain(|mut slot| roster.append(due, &mut slot));
-        far.drain(|mut slot| roster.append(due, &mut slot));
+        let Self { near, far, opened, due, .. } = self;
+        let list = opened.take(roster);
+        due.append(roster, list);
+        near.drain(roster, due);
+        far.drain(roster, due);
     }
 
-    /// Moves everything that is due behind `list`.
-    pub fn move_due(&mut self, roster: &mut Roster, list: &mut List) {
-        roster.append(list, &mut self.due);
+    /// Takes everything that is due.
+    pub fn take_due(&mut self, roster: &mut Roster) -> List {
+        self.due.take(roster)
     }
 
-    /// Frees the buried entries.
-    pub fn prune(&mut self, roster: &mut Roster) {
-        roster.prune(&mut self.due);
-        self.near.prune(roster);
-        self.far.prune(roster);
+    /// Frees buried entries, looking at `budget` entries at most, which it lowers. True when all have been looked at.
+    pub fn sweep(&mut self, roster: &mut Roster, budget: &mut u32) -> bool {
+        loop {
+            let (done, next) = match self.sweeping {
+                Sweeping::Due => (self.due.sweep(roster, budget), Sweeping::Opened),
+                Sweeping::Opened => (self.opened.sweep(roster, budget), Sweeping::Near),
+                Sweeping::Near => (self.near.sweep(roster, budget), Sweeping::Far),
+                Sweeping::Far => (self.far.sweep(roster, budget), Sweeping::Due),
+            };
+            if !done {
+                return false;
+            }
+            self.sweeping = next;
+            if matches!(next, Sweeping::Due) {
+                return true;
+            }
+        }
     }
 }
 
@@ -102,6 +149,9 @@ struct Ring {
     /// A bit for each word of `occupied` that is not zero: the wheel is asked after every delivery when it wants to be
     /// turned, and is mostly empty.
     words: u128,
+    /// The slot that is being swept, and its front part, which has been.
+    sweep_at: u32,
+    swept: List,
 }
 
 impl Ring {
@@ -111,6 +161,8 @@ impl Ring {
             slots: vec![List::EMPTY; slots as usize].into_boxed_slice(),
             occupied: vec![0; slots as usize / 64].into_boxed_slice(),
             words: 0,
+            sweep_at: 0,
+            swept: List::EMPTY,
         }
     }
 
@@ -128,9 +180,15 @@ impl Ring {
         }
     }
 
-    fn take(&mut self, slot: u32) -> List {
+    fn take(&mut self, roster: &mut Roster, slot: u32) -> List {
         self.vacate(slot);
-        std::mem::replace(&mut self.slots[slot as usize], List::EMPTY)
+        let mut rest = std::mem::replace(&mut self.slots[slot as usize], List::EMPTY);
+        if slot != self.sweep_at {
+            return rest;
+        }
+        let mut all = std::mem::replace(&mut self.swept, List::EMPTY);
+        roster.append(&mut all, &mut rest);
+        all
     }
 
     /// How many slots after `start` the first one lies that is not empty.
@@ -152,22 +210,37 @@ impl Ring {
         Some((word * 64 + bits.trailing_zeros() + slots - start) % slots)
     }
 
-    fn drain(&mut self, mut each: impl FnMut(List)) {
-        let slots = self.slots.len() as u32;
+    fn drain(&mut self, roster: &mut Roster, into: &mut Fifo) {
         while let Some(slot) = self.first_occupied(0) {
-            debug_assert!(slot < slots);
-            each(self.take(slot));
+            let list = self.take(roster, slot);
+            into.append(roster, list);
         }
     }
 
-    fn prune(&mut self, roster: &mut Roster) {
-        for slot in 0..self.slots.len() {
-            let list = &mut self.slots[slot];
-            roster.prune(list);
-            if list.is_empty() {
+    /// See [`Wheel::sweep`].
+    fn sweep(&mut self, roster: &mut Roster, budget: &mut u32) -> bool {
+        let slots = self.slots.len() as u32;
+        while let Some(ahead) = self.first_occupied(self.sweep_at) {
+            if self.sweep_at + ahead >= slots {
+                break;
+            }
+            // Those between are empty, and so is the front part of the one that was left, if any is.
+            self.sweep_at += ahead;
+            let slot = self.sweep_at as usize;
+            if !roster.sift(&mut self.slots[slot], &mut self.swept, budget) {
+                return false;
+            }
+            self.slots[slot] = std::mem::replace(&mut self.swept, List::EMPTY);
+            if self.slots[slot].is_empty() {
                 self.vacate(slot as u32);
             }
+            self.sweep_at += 1;
+            if self.sweep_at == slots {
+                break;
+            }
         }
+        self.sweep_at = 0;
+        true
     }
 }
 
@@ -225,9 +298,7 @@ mod tests {
                         let entry = *model.iter().nth(nth % model.len()).unwrap();
                         model.remove(&entry);
                         roster.bury(roster.find(MessageId(entry.1)).unwrap());
-                        if nth % 2 == 0 {
-                            wheel.prune(&mut roster);
-                        }
+                        wheel.sweep(&mut roster, &mut ((nth % 5) as u32));
                     }
                     Step::Bury { .. } => {}
                     Step::Advance { by_s } => now_s = (now_s + by_s).min(VALUE_MAX - 1000 * DAY_S),
