@@ -178,16 +178,17 @@ fn flush_listed(shard: &Rc<Shard>, domain: &str) {
 
 /// Lists all mail that is deferred, once after a start, then serves those who asked for theirs meanwhile.
 async fn read_recovered(shard: Rc<Shard>) {
-    let mut walk = shard.spool.queued().filter(|queued| !queued.held);
-    while !shard.drain.begun() {
-        let ids: Vec<MessageId> = walk.by_ref().take(READ_BATCH).map(|queued| queued.id).collect();
-        if ids.is_empty() {
-            break;
-        }
-        for listed in shard.spool.envelopes(&ids).await.into_iter().flatten() {
+    let mut walk = shard.spool.queued().peekable();
+    while walk.peek().is_some() && !shard.drain.begun() {
+        let next = walk.by_ref().take(READ_BATCH).filter(|queued| !queued.held);
+        let ids: Vec<MessageId> = next.map(|queued| queued.id).collect();
+        let listed = shard.spool.envelopes(&ids, u64::MAX).await;
+        for (nth, listed) in listed.into_iter().flatten().enumerate() {
+            qmgr::operator::give_way(&shard, nth).await;
             // What is damaged is told when its turn comes to be delivered.
             let _ = list_stored(&shard, listed).await;
         }
+        shard.handle.yield_now().await;
     }
     shard.flush.recovered.set(Recovered::Listed);
     for domain in shard.flush.asked.take() {

@@ -163,7 +163,7 @@ async fn use_it(
     }
     let started = handle.now();
     for step in ids.chunks(LIST_STEP) {
-        for listed in spool.envelopes(step).await {
+        for listed in spool.envelopes(step, u64::MAX).await {
             listed?;
         }
     }

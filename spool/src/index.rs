@@ -165,6 +165,18 @@ impl Index {
         self.slot(id).map(|slot| self.at(slot))
     }
 
+    /// The slot of a message, which it keeps as long as it is queued.
+    pub fn slot_of(&self, id: MessageId) -> Option<u32> {
+        self.slot(id)
+    }
+
+    /// The message that was in this slot, if it is queued still.
+    pub fn find_at(&self, slot: u32, id: MessageId) -> Option<&IndexEntry> {
+        let page = self.pages.get(slot as usize / PAGE_ENTRIES)?.as_ref()?;
+        let entry = &page.entries[slot as usize % PAGE_ENTRIES];
+        (!entry.is_free() && self.id_of(entry) == id).then_some(entry)
+    }
+
     pub fn find_mut(&mut self, id: MessageId) -> Option<&mut IndexEntry> {
         self.slot(id).map(|slot| self.at_mut(slot))
     }

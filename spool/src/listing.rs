@@ -1,7 +1,8 @@
 //! Reading the envelopes of many messages, for a list of the queue.
 //!
 //! Receives: ids. Sends: envelopes and notes, in the order of the ids. Limits: one read under way, of [`RUN_BYTES_MAX`]
-//! or one record; what is handed out is copied, so that no long buffer stays for a short envelope. On failure: what
+//! or one record; [`RECORDS_A_TURN`] records decoded before others have their say; what is handed out is copied, so that
+//! no long buffer stays for a short envelope. On failure: what
 //! the long reads do not settle (a record on its way to the disk, one that was moved meanwhile, a damaged one, notes
 //! in more than one record) is loaded by itself, which quarantines damage and tells the error.
 
@@ -25,6 +26,9 @@ const GAP_BYTES_MAX: u64 = 64 << 10;
 /// Bytes of a note's frame that are read before its length is known: most are shorter.
 const NOTE_BYTES_GUESSED: u64 = 1024;
 
+/// Records that are decoded before others have their say: less than a tenth of a millisecond.
+const RECORDS_A_TURN: usize = 64;
+
 /// One record to be read.
 #[derive(Clone, Copy)]
 struct Wanted {
@@ -45,28 +49,21 @@ struct StoredEnvelope {
 /// What has been read of one message.
 #[derive(Default)]
 struct Parts {
+    /// Its slot in the index.
+    slot: Option<u32>,
     envelope: Option<StoredEnvelope>,
     notes: Option<Vec<Bytes>>,
 }
 
 impl<D: Disk> Inner<D> {
-    pub(crate) async fn envelopes(&self, ids: &[MessageId]) -> Vec<Result<Listed, LoadError>> {
-        let mut parts: Vec<Parts> = Vec::new();
-        parts.resize_with(ids.len(), Parts::default);
-        let mut wanted = Vec::with_capacity(2 * ids.len());
-        {
-            let state = self.state.borrow();
-            for (nth, &id) in ids.iter().enumerate() {
-                let Ok(Some(places)) = state.places(id) else { continue };
-                let bytes = frame_bytes(places.length as usize) as u64;
-                wanted.push(Wanted { at: places.message, bytes, nth, is_note: false });
-                if places.note.is_nowhere() {
-                    parts[nth].notes = Some(Vec::new());
-                } else {
-                    wanted.push(Wanted { at: places.note, bytes: NOTE_BYTES_GUESSED, nth, is_note: true });
-                }
-            }
-        }
+    pub(crate) async fn envelopes(
+        &self,
+        ids: &[MessageId],
+        bytes_max: u64,
+    ) -> Vec<Result<Listed, LoadError>> {
+        let mut parts = Vec::with_capacity(ids.len());
+        let mut wanted = self.wanted(ids, bytes_max, &mut parts);
+        let ids = &ids[..parts.len()];
         wanted.sort_unstable_by_key(|wanted| wanted.at);
         let mut rest = &wanted[..];
         while !rest.is_empty() {
@@ -81,11 +78,36 @@ impl<D: Disk> Inner<D> {
         listed
     }
 
+    /// The records of the first messages, until they have `bytes_max` together, and an empty part for each message.
+    fn wanted(&self, ids: &[MessageId], bytes_max: u64, parts: &mut Vec<Parts>) -> Vec<Wanted> {
+        let (mut wanted, mut bytes_wanted) = (Vec::with_capacity(2 * ids.len()), 0);
+        let state = self.state.borrow();
+        for (nth, &id) in ids.iter().enumerate() {
+            if nth > 0 && bytes_wanted >= bytes_max {
+                break;
+            }
+            let mut empty = Parts::default();
+            if let Ok(Some(places)) = state.places(id) {
+                empty.slot = Some(places.slot);
+                let bytes = frame_bytes(places.length as usize) as u64;
+                bytes_wanted += bytes;
+                wanted.push(Wanted { at: places.message, bytes, nth, is_note: false });
+                if places.note.is_nowhere() {
+                    empty.notes = Some(Vec::new());
+                } else {
+                    wanted.push(Wanted { at: places.note, bytes: NOTE_BYTES_GUESSED, nth, is_note: true });
+                }
+            }
+            parts.push(empty);
+        }
+        wanted
+    }
+
     /// What was read of a message becomes its place in the list; what was not is loaded.
     async fn list(&self, id: MessageId, parts: Parts) -> Result<Listed, LoadError> {
-        if let Parts { envelope: Some(envelope), notes: Some(notes) } = parts {
+        if let Parts { slot: Some(slot), envelope: Some(envelope), notes: Some(notes) } = parts {
             let state = self.state.borrow();
-            let known = state.index.find(id).ok_or(LoadError::Unknown(id))?;
+            let known = state.index.find_at(slot, id).ok_or(LoadError::Unknown(id))?;
             let StoredEnvelope { arrival_us, bytes: envelope, chunks: envelope_chunks } = envelope;
             let queued = known.queued(id.shard());
             return Ok(Listed { queued, arrival_us, envelope, envelope_chunks, notes });
@@ -117,7 +139,10 @@ impl<D: Disk> Inner<D> {
         if result.is_err() {
             return;
         }
-        for wanted in run {
+        for (nth, wanted) in run.iter().enumerate() {
+            if nth > 0 && nth.is_multiple_of(RECORDS_A_TURN) {
+                self.disk.give_way().await;
+            }
             let inside = (wanted.at.offset() - blocks.start) as usize;
             let Some(bytes) = buffer.get(inside..) else { continue };
             let (id, parts) = (ids[wanted.nth], &mut parts[wanted.nth]);

@@ -60,6 +60,7 @@ impl FrameRead {
 
 /// Where a message's records are, and what the index knows of it.
 pub(crate) struct Places {
+    pub slot: u32,
     pub message: Location,
     pub note: Location,
     pub length: u32,
@@ -69,13 +70,15 @@ pub(crate) struct Places {
 impl<F> State<F> {
     /// Where a message's records are on the disk. `None` if they are on their way to it.
     pub fn places(&self, id: MessageId) -> Result<Option<Places>, LoadError> {
-        let known = self.index.find(id).ok_or(LoadError::Unknown(id))?;
+        let slot = self.index.slot_of(id).ok_or(LoadError::Unknown(id))?;
+        let known = self.index.find_at(slot, id).ok_or(LoadError::Unknown(id))?;
         if known.corrupt() {
             return Err(LoadError::Corrupt(id));
         }
         let note_settled = known.note.is_nowhere() || self.is_settled(known.note).unwrap_or(true);
         let settled = self.is_settled(known.message).unwrap_or(true) && note_settled;
         Ok((settled && self.late.is_empty()).then(|| Places {
+            slot,
             message: known.message,
             note: known.note,
             length: known.length(),
@@ -159,7 +162,7 @@ impl<D: Disk> Inner<D> {
     pub(crate) async fn load(&self, id: MessageId) -> Result<Loaded, LoadError> {
         let mut gone_from = None;
         for _ in 0..MOVES_MAX {
-            let Places { message, note, length, queued } = self.settled_places(id).await?;
+            let Places { message, note, length, queued, slot: _ } = self.settled_places(id).await?;
             if gone_from.replace((message, note)) == Some((message, note)) {
                 // Nothing was moved: a segment that its records lie in has been lost.
                 return Err(self.read_failed(id, message, ReadError::Damaged));

@@ -217,9 +217,10 @@ impl<D: Disk> Spool<D> {
 
     /// Reads the envelopes and notes of queued messages, in the order of `ids`, for a list of the queue. They are
     /// read in the order of the disk, neighbours together, with one read of at most 1 MiB (or one record) under way.
-    /// A caller bounds what it asks for at a time: a thousand is plenty.
-    pub async fn envelopes(&self, ids: &[MessageId]) -> Vec<Result<Listed, LoadError>> {
-        self.inner.envelopes(ids).await
+    /// A caller bounds what it asks for at a time: a thousand is plenty. Answers are for the first of them only, when
+    /// these have records of `bytes_max` together: large messages are not read in vain by who wants a bounded piece.
+    pub async fn envelopes(&self, ids: &[MessageId], bytes_max: u64) -> Vec<Result<Listed, LoadError>> {
+        self.inner.envelopes(ids, bytes_max).await
     }
 
     /// Whether a message of that many bytes would be taken now. `false`: answer `452 4.3.1` at MAIL.

@@ -7,7 +7,12 @@ use ringpost_spool::{
     Content, LoadError, NewMessage, Spool, SpoolOptions,
     disk::{Disk, LocalExecutor, MemoryDisk},
 };
-use std::{cell::RefCell, rc::Rc};
+use std::{
+    cell::RefCell,
+    future::{Future, poll_fn},
+    pin::pin,
+    rc::Rc,
+};
 
 /// Stores `count` messages in all states, some large.
 fn filled(seed: u64, count: u32) -> (MemoryDisk, Spool<MemoryDisk>, LocalExecutor) {
@@ -40,7 +45,7 @@ fn a_list_says_what_loading_each_message_says() {
             // Asked for in another order than they lie in.
             ids.sort_by_key(|id| Random(id.bits()).next());
             for batch in ids.chunks(70) {
-                let listed = spool.envelopes(batch).await;
+                let listed = spool.envelopes(batch, u64::MAX).await;
                 assert_eq!(listed.len(), batch.len());
                 for (&id, listed) in batch.iter().zip(listed) {
                     let listed = listed.expect("the disk works");
@@ -65,7 +70,7 @@ fn a_list_meets_what_changes_meanwhile_as_it_is_then() {
         spool.retry(ids[1], 77, b"on its way to the disk");
         spool.outcome(ids[2], b"one more");
         spool.hold(ids[3]);
-        let listed = spool.envelopes(&ids[..4]).await;
+        let listed = spool.envelopes(&ids[..4], u64::MAX).await;
         assert!(matches!(listed[0], Err(LoadError::Unknown(_))));
         let second = listed[1].as_ref().expect("the disk works");
         assert_eq!(
@@ -75,6 +80,59 @@ fn a_list_meets_what_changes_meanwhile_as_it_is_then() {
         let third = listed[2].as_ref().expect("the disk works");
         assert_eq!(third.notes.last().expect("just said")[..], b"one more"[..]);
         assert!(listed[3].as_ref().expect("the disk works").queued.held);
+    };
+    executor.block_on(&disk, listing).expect("nothing hangs");
+}
+
+#[test]
+fn a_list_lets_others_have_their_say_every_64_records() {
+    let disk = MemoryDisk::new(3);
+    let (spool, executor) = open(&disk, small_options());
+    let listing = async move {
+        let mut ids = Vec::new();
+        for _ in 0..700 {
+            let id = spool.new_id();
+            let content = Content::Inline(&[]);
+            let message = NewMessage {
+                id,
+                arrival_us: 1,
+                due_at_s: 1,
+                held: false,
+                envelope: b"small",
+                envelope_chunks: Vec::new(),
+                content,
+            };
+            spool.store(message).await.expect("there is room");
+            ids.push(id);
+        }
+        let (mut turns, mut listing) = (0, pin!(spool.envelopes(&ids, u64::MAX)));
+        let listed = poll_fn(|cx| {
+            turns += 1;
+            listing.as_mut().poll(cx)
+        });
+        assert_eq!(listed.await.len(), ids.len());
+        assert!(turns > ids.len() / 64, "{turns} turns for {} records", ids.len());
+    };
+    executor.block_on(&disk, listing).expect("nothing hangs");
+}
+
+#[test]
+fn a_list_of_bounded_bytes_ends_with_the_message_that_reaches_them() {
+    let (disk, spool, executor) = filled(8, 60);
+    let listing = async move {
+        let ids: Vec<_> = spool.queued().map(|queued| queued.id).collect();
+        assert_eq!(spool.envelopes(&ids, 0).await.len(), 1, "one at least");
+        let (mut rest, mut pieces) = (&ids[..], 0);
+        while !rest.is_empty() {
+            let listed = spool.envelopes(rest, 5000).await;
+            assert!(!listed.is_empty() && listed.len() < ids.len() / 2, "{} at once", listed.len());
+            for (id, listed) in rest.iter().zip(&listed) {
+                assert_eq!(listed.as_ref().expect("the disk works").queued.id, *id);
+            }
+            rest = &rest[listed.len()..];
+            pieces += 1;
+        }
+        assert!(pieces > 3, "{pieces}");
     };
     executor.block_on(&disk, listing).expect("nothing hangs");
 }
@@ -93,8 +151,9 @@ fn a_damaged_message_is_told_and_costs_the_list_no_other() {
         disk.set_contents(&name, bytes);
     }
     let (task_spool, asked) = (spool.clone(), ids.clone());
-    let listed =
-        executor.block_on(&disk, async move { task_spool.envelopes(&asked).await }).expect("nothing hangs");
+    let listed = executor
+        .block_on(&disk, async move { task_spool.envelopes(&asked, u64::MAX).await })
+        .expect("nothing hangs");
     for (&id, listed) in ids.iter().zip(listed) {
         match listed {
             Ok(_) => assert_ne!(id, hit),

@@ -12,7 +12,7 @@ use crate::qmgr::operator::{self, Summary};
 use crate::recipients::Part;
 use crate::shard::Shard;
 
-/// Messages in one piece: neighbours on the disk are read together.
+/// Messages in one piece at most: neighbours on the disk are read together.
 const MESSAGES_A_PIECE: usize = 256;
 /// Entries of the table of messages that one turn looks at: some microseconds.
 const ENTRIES_A_TURN: u32 = 4096;
@@ -41,8 +41,13 @@ pub async fn list(shard: &Rc<Shard>, queue: Queue, from: ListPlace) -> Reply {
     let mut reply = Reply::default();
     let (found, mut next) = find(shard, queue, from.entry).await;
     let wanted: Vec<QueuedId> = found.iter().map(|(_, id)| *id).collect();
+    // What is large is not read in vain: when the piece is full, the rest waits for the next one.
     let summaries = operator::summaries(shard, &wanted).await;
-    for ((entry, id), summary) in found.into_iter().zip(summaries) {
+    if let Some((entry, _)) = found.get(summaries.len()) {
+        next = Some(ListPlace { entry: *entry, inside: None });
+    }
+    for (nth, ((entry, id), summary)) in found.into_iter().zip(summaries).enumerate() {
+        operator::give_way(shard, nth).await;
         // Gone meanwhile, or not to be read now: the queue manager tells of that.
         let Some(summary) = summary else { continue };
         let place = match from.inside {

@@ -336,7 +336,7 @@ impl<'a> Logs<'a> {
     ) -> Result<u64, ControlError> {
         let mut reply = Reply::default();
         let mut wanted = Vec::new();
-        for (id, listed) in ids.iter().zip(spool.envelopes(ids).await) {
+        for (id, listed) in ids.iter().zip(spool.envelopes(ids, u64::MAX).await) {
             match Summary::read(*id, listed) {
                 Ok((queued, summary)) => {
                     let queue = queue_of(queued.held, summary.progress.attempts());

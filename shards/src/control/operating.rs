@@ -96,9 +96,12 @@ async fn operate(
     peer: PeerCredentials,
     reply: &mut Reply,
 ) {
-    for part in wanted.chunks(MESSAGES_AT_ONCE) {
-        let ids: Vec<QueuedId> = part.iter().map(|(id, _)| *id).collect();
+    let mut rest = wanted;
+    while !rest.is_empty() {
+        let ids: Vec<QueuedId> = rest.iter().take(MESSAGES_AT_ONCE).map(|(id, _)| *id).collect();
         let summaries = operator::summaries(shard, &ids).await;
+        let (part, later) = rest.split_at(summaries.len());
+        rest = later;
         let named = part.iter().zip(summaries).filter_map(|((id, wanted), summary)| {
             let name = summary?.queue_id;
             wanted.is_none_or(|wanted| wanted == name).then_some((*id, name))

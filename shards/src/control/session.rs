@@ -256,14 +256,17 @@ impl Session {
         }
     }
 
-    /// Piece by piece; the next is asked for when this one is written.
+    /// Piece by piece. The shard makes the next one while this one is written, and no more: a slow reader has a piece in
+    /// his hands and another on the table.
     fn ask_to_the_end(&mut self, shard: usize, question: Question) -> Result<u64, Trouble> {
-        let (mut count, mut next) = (0, Some(question));
-        while let Some(question) = next.take() {
-            let reply = self.hear(self.ask(shard, question)?)?;
-            self.write(&reply.bytes)?;
+        let mut count = 0;
+        let mut coming = Some(self.ask(shard, question)?);
+        while let Some(receiver) = coming.take() {
+            let reply = self.hear(receiver)?;
             count += reply.count;
-            next = reply.next;
+            let next = reply.next.map(|question| self.ask(shard, question)).transpose();
+            self.write(&reply.bytes)?;
+            coming = next?;
         }
         Ok(count)
     }

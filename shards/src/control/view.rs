@@ -186,7 +186,7 @@ fn list_some(
     each: &mut impl FnMut(Answer<'_>) -> io::Result<()>,
 ) -> Result<u64, ControlError> {
     let (mut count, mut reply) = (0, Reply::default());
-    for (id, listed) in ids.iter().zip(now(spool.envelopes(ids))?) {
+    for (id, listed) in ids.iter().zip(now(spool.envelopes(ids, u64::MAX))?) {
         match Summary::read(*id, listed) {
             Ok((queued, summary)) => {
                 let queue = queue_of(queued.held, summary.progress.attempts());

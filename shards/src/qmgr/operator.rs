@@ -30,6 +30,12 @@ pub enum Fate {
     RequeueLater,
 }
 
+/// Messages that are decoded or listed before clients have their say: some ten microseconds.
+pub const MESSAGES_A_TURN: usize = 32;
+/// Bytes of records that summaries are read from at a time, and the last record's: what a disk gives in about a
+/// millisecond, so that a commit waits no longer behind it.
+const SUMMARY_BYTES_MAX: u64 = 512 << 10;
+
 /// How long a notice about the message may take before its requeuing is given up, in steps of this length.
 const NOTICE_STEP: Duration = Duration::from_millis(20);
 const NOTICE_STEPS_MAX: u32 = 500;
@@ -108,20 +114,32 @@ impl Summary {
     }
 }
 
-/// Summaries in the order of `ids`, from memory or read together from the spool; `None` for what is gone or cannot be
-/// read now. The caller bounds how many it asks for.
+/// Summaries of the first of `ids`, one at least, in their order: from memory or read together from the spool; `None` for
+/// what is gone or cannot be read now. The caller bounds how many it asks for, this the bytes that are read.
 pub async fn summaries(shard: &Shard, ids: &[QueuedId]) -> Vec<Option<Summary>> {
     let mut found: Vec<Option<Summary>> = ids.iter().map(|id| in_memory(shard, *id)).collect();
     let missing =
         || found.iter().enumerate().filter(|(_, summary)| summary.is_none()).map(|(place, _)| place);
     let places: Vec<usize> = missing().collect();
     let wanted: Vec<MessageId> = places.iter().map(|place| MessageId::from_bits(ids[*place].0)).collect();
-    for (place, listed) in places.into_iter().zip(shard.spool.envelopes(&wanted).await) {
+    let listed = shard.spool.envelopes(&wanted, SUMMARY_BYTES_MAX).await;
+    if let Some(&unread) = places.get(listed.len()) {
+        found.truncate(unread);
+    }
+    for (nth, (place, listed)) in places.into_iter().zip(listed).enumerate() {
+        give_way(shard, nth).await;
         if let Ok(Ok((_, summary))) = listed.map(Summary::of) {
             found[place] = Some(summary);
         }
     }
     found
+}
+
+/// Lets others have their say before the message of this number, now and then.
+pub async fn give_way(shard: &Shard, nth: usize) {
+    if nth > 0 && nth.is_multiple_of(MESSAGES_A_TURN) {
+        shard.handle.yield_now().await;
+    }
 }
 
 fn in_memory(shard: &Shard, id: QueuedId) -> Option<Summary> {

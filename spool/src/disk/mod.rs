@@ -3,11 +3,13 @@
 //! Three implementations: [`ReactorDisk`] over the reactor's ring, [`ViewDisk`] for looking without changing anything,
 //! and [`MemoryDisk`] with live and durable bytes for tests that crash.
 
+mod executor;
 mod memory;
 mod reactor;
 mod view;
 
-pub use memory::{Fault, LocalExecutor, MemoryDisk, MemoryFile};
+pub use executor::LocalExecutor;
+pub use memory::{Fault, MemoryDisk, MemoryFile};
 pub use reactor::{ReactorDisk, ReactorFile};
 pub use ringpost_reactor::AlignedBuffer;
 pub use view::{ViewDisk, ViewFile, run_now};
@@ -38,6 +40,8 @@ pub trait Disk: 'static {
     fn salt(&self) -> u64;
     /// Resolves after all other tasks that are ready now have run, so that they share a commit.
     async fn turn(&self);
+    /// Resolves after all others had their say: tasks that are ready now, and what has happened outside meanwhile.
+    async fn give_way(&self);
     /// Resolves after that time.
     async fn sleep(&self, duration: Duration);
 }

@@ -66,6 +66,10 @@ impl Disk for ReactorDisk {
         self.handle.end_of_turn().await;
     }
 
+    async fn give_way(&self) {
+        self.handle.yield_now().await;
+    }
+
     async fn sleep(&self, duration: Duration) {
         self.handle.sleep(duration).await;
     }

@@ -150,6 +150,8 @@ impl Disk for ViewDisk {
 
     async fn turn(&self) {}
 
+    async fn give_way(&self) {}
+
     async fn sleep(&self, duration: Duration) {
         std::thread::sleep(duration);
     }
