@@ -10,7 +10,6 @@
 //! Standards: Postfix's cidr_table(5).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::path::Path;
 
 use hashbrown::HashMap;
 use ringpost_core::lookup::{Found, TableSpec};
@@ -111,7 +110,7 @@ fn masked_v6(address: Ipv6Addr, bits: u8) -> Ipv6Addr {
 
 /// Reads the rules of a file.
 pub(crate) fn open(spec: &TableSpec, notes: &Notes) -> Result<Cidr, String> {
-    let text = text::read(Path::new(&spec.name)).map_err(|error| format!("open {error}"))?;
+    let text = text::rules(spec)?;
     Ok(Cidr::of(&spec.name, &text, notes))
 }
 

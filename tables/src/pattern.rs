@@ -23,8 +23,6 @@ mod perl;
 mod posix;
 mod rules;
 
-use std::path::Path;
-
 use regex::bytes::{RegexSet, RegexSetBuilder};
 use ringpost_core::lookup::{Found, LookupTrouble, TableSpec};
 
@@ -80,7 +78,7 @@ struct Set {
 
 /// Reads the rules of a file.
 pub(crate) fn open(spec: &TableSpec, dialect: Dialect, notes: &Notes) -> Result<Patterns, String> {
-    let text = text::read(Path::new(&spec.name)).map_err(|error| format!("open {error}"))?;
+    let text = text::rules(spec)?;
     Ok(Patterns::of(spec, dialect, &text, notes))
 }
 

@@ -5,6 +5,7 @@ mod lines;
 use std::collections::HashMap;
 use std::path::Path;
 
+use ringpost_core::config::split_whole;
 use ringpost_core::lookup::{Found, TableSpec};
 
 use crate::file_values;
@@ -75,6 +76,31 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, String> {
         return Err(format!("{}: the file has {length} bytes, {TEXT_BYTES_MAX} at most", path.display()));
     }
     std::fs::read(path).map_err(fail)
+}
+
+/// Whether a table of rules has them in its own name: `cidr:{ {192.0.2.0/24 REJECT} … }`.
+pub(crate) fn holds_rules(name: &str) -> bool {
+    name.starts_with('{')
+}
+
+/// The rules of a table: the text of its file, or what its name holds, each rule in braces of its own there.
+pub(crate) fn rules(spec: &TableSpec) -> Result<Vec<u8>, String> {
+    if !holds_rules(&spec.name) {
+        return read(Path::new(&spec.name)).map_err(|error| format!("open {error}"));
+    }
+    let wrong = |what: &str, text: &str| format!("{} map: {what} \"{text}\"", spec.kind.word());
+    let inside = |text: &str| {
+        let text = text.trim();
+        let rest = text.strip_prefix('{').ok_or_else(|| wrong("missing '{' in text", text))?;
+        let rest = rest.strip_suffix('}').ok_or_else(|| wrong("missing '}' in text", text))?;
+        Ok::<_, String>(rest.trim().to_owned())
+    };
+    let mut lines = Vec::new();
+    for rule in split_whole(&inside(&spec.name)?) {
+        lines.extend_from_slice(inside(&rule)?.as_bytes());
+        lines.push(b'\n');
+    }
+    Ok(lines)
 }
 
 /// An error of the system in its own words, without Rust's number after them.
@@ -157,7 +183,23 @@ impl Table for Texthash {
 
 #[cfg(test)]
 mod tests {
+    use ringpost_core::lookup::TableType;
+
     use super::*;
+
+    #[test]
+    fn rules_in_braces_are_lines() {
+        let rules = |spec: &str| {
+            rules(&TableSpec::parse(spec, TableType::Hash).expect("a table"))
+                .map(|text| String::from_utf8_lossy(&text).into_owned())
+        };
+        assert_eq!(
+            rules("cidr:{ {192.0.2.0/24 REJECT go}, { ::/0   OK } }").unwrap(),
+            "192.0.2.0/24 REJECT go\n::/0   OK\n"
+        );
+        assert_eq!(rules("regexp:{{/^a{2}, b$/ x}}").unwrap(), "/^a{2}, b$/ x\n");
+        assert!(rules("cidr:{ 192.0.2.0/24 }").unwrap_err().contains("missing '{'"));
+    }
 
     #[test]
     fn the_key_ends_at_the_first_white_space_outside_quotes() {

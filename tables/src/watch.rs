@@ -18,7 +18,7 @@ use ringpost_core::lookup::{TableSpec, TableType};
 use crate::catalogue::Catalogue;
 use crate::indexed::Form;
 use crate::options::TableOptions;
-use crate::{compound, remote};
+use crate::{compound, remote, text};
 
 /// How often files are looked at; a `stat` of each costs about a microsecond.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -79,6 +79,7 @@ fn add_paths(spec: &TableSpec, options: &TableOptions, depth: usize, paths: &mut
         return;
     }
     match spec.kind {
+        TableType::Regexp | TableType::Pcre | TableType::Cidr if text::holds_rules(&spec.name) => {}
         TableType::Texthash | TableType::Regexp | TableType::Pcre | TableType::Cidr => {
             paths.push(PathBuf::from(&spec.name));
         }

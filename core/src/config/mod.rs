@@ -43,7 +43,7 @@ pub use parameters::{find as find_parameter, names, table};
 pub use report::{ReportLine, Verdict, refusals, report};
 pub use restriction::{AccessKey, AccessTable, Party, Restriction, ServerKind, Subject};
 pub use settings::{Config, Loader, OVERRIDE_PLACE, Sources, View};
-pub use value::{TIME_SECONDS_MAX, TimeUnit, split_list};
+pub use value::{TIME_SECONDS_MAX, TimeUnit, split_list, split_whole};
 
 pub(crate) use error::quoted as quoted_value;
 pub(crate) use restriction::{CLASS_DEPTH_MAX, Grammar, parse_block_list, read as read_restrictions};

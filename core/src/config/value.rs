@@ -86,8 +86,12 @@ pub(crate) fn parse_time(text: &str, unit: TimeUnit) -> Result<Duration, String>
 /// The elements of a list: separated by commas and white space; braces keep what they hold together, and the outermost
 /// pair of an element that is braced as a whole is taken off.
 pub fn split_list(text: &str) -> Vec<&str> {
-    let separates = |byte: u8| byte == b',' || byte.is_ascii_whitespace();
-    split_outside_braces(text, separates).into_iter().map(unbraced).collect()
+    split_whole(text).into_iter().map(unbraced).collect()
+}
+
+/// As [`split_list`], but the braces of an element stay.
+pub fn split_whole(text: &str) -> Vec<&str> {
+    split_outside_braces(text, |byte| byte == b',' || byte.is_ascii_whitespace())
 }
 
 /// What stands between separators that are not within braces, without empty pieces.
