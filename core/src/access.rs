@@ -40,6 +40,7 @@ pub use world::{AccessWorld, Destination, Unlisted};
 
 use self::evaluation::{Evaluation, Topic};
 use self::outcome::{Deferral, Said};
+use crate::address::Address;
 use crate::config::{AccessTable, Restriction};
 use crate::maps::{LocalNames, Maps};
 use crate::network_list::NetworkList;
@@ -162,6 +163,9 @@ pub struct AccessRules {
     pub policy: PolicyDefaults,
     /// `soft_bounce`.
     pub soft_bounce: bool,
+    /// `address_verify_sender` in full; empty for none. Mail to it is never refused: two systems that ask each other
+    /// whether an address exists would else each refuse the other's question.
+    pub probe_sender: String,
 }
 
 impl AccessRules {
@@ -242,9 +246,13 @@ impl AccessRules {
         let stage = evaluation.facts.stage;
         // RFC 5321 §4.5.1: nobody is kept from the postmaster of a bare name.
         let recipient = evaluation.facts.recipient;
-        if stage == Stage::Recipient
-            && recipient.is_some_and(|address| address.as_str().eq_ignore_ascii_case("postmaster"))
-        {
+        let is_exempt = |address: &Address| {
+            let address = address.as_str();
+            let probe_sender = self.probe_sender.as_str();
+            address.eq_ignore_ascii_case("postmaster")
+                || (!probe_sender.is_empty() && address.eq_ignore_ascii_case(probe_sender))
+        };
+        if stage == Stage::Recipient && recipient.is_some_and(is_exempt) {
             return Said::Dunno;
         }
         let delayed = self.delay_reject && matches!(stage, Stage::Recipient | Stage::Etrn);
@@ -324,7 +332,7 @@ impl AccessRules {
             return Said::Dunno;
         }
         evaluation.begin(kept.before_sender());
-        let topic = Topic { name: sender.as_str(), class: names::SENDER_ADDRESS };
+        let topic = Topic { name: sender.unquoted(), class: names::SENDER_ADDRESS };
         let said = evaluation.run("smtpd_sender_restrictions", &self.lists.sender, topic).await;
         kept.2 = evaluation.permit_deferral.take();
         if !said.refuses() && self.unlisted_senders {
@@ -334,8 +342,7 @@ impl AccessRules {
     }
 
     async fn of_recipient<W: AccessWorld>(&self, evaluation: &mut Evaluation<'_, W>) -> Said {
-        let name = evaluation.facts.recipient.map_or("", |address| address.as_str());
-        let topic = Topic { name, class: names::RECIPIENT_ADDRESS };
+        let topic = evaluation.recipient_topic();
         let relay = ("smtpd_relay_restrictions", &self.lists.relay);
         let recipient = ("smtpd_recipient_restrictions", &self.lists.recipient);
         let lists = if self.relay_first { [relay, recipient] } else { [recipient, relay] };

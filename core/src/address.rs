@@ -19,7 +19,12 @@ pub struct Address {
     text: Box<str>,
     /// Where the `@` before the domain stands; the text's length when there is none.
     at: u32,
+    /// The text without the quotes of its local part, if it has any.
+    unquoted: Option<Box<str>>,
 }
+
+/// The local part of nobody.
+const EMPTY_LOCAL: &str = "\"\"";
 
 /// Why bytes are not an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,8 +103,15 @@ impl Address {
         if text.len() > ADDRESS_BYTES_MAX {
             return Err(AddressError::TooLong);
         }
-        let (local, rest) =
-            if text.starts_with('"') { parse_quoted_local(text)? } else { parse_plain_local(text, strict)? };
+        let (local, rest) = match text.as_bytes().first() {
+            Some(b'"') => parse_quoted_local(text)?,
+            // Postfix, too, takes `<@domain>` for the empty user of that domain.
+            Some(b'@') if !strict => (Cow::Borrowed(EMPTY_LOCAL), text),
+            _ => parse_plain_local(text, strict)?,
+        };
+        if rest.is_empty() && local == EMPTY_LOCAL {
+            return Err(AddressError::Empty);
+        }
         let mut canonical = local.into_owned();
         let at = canonical.len() as u32;
         if !rest.is_empty() {
@@ -112,12 +124,24 @@ impl Address {
         if canonical.len() > ADDRESS_BYTES_MAX {
             return Err(AddressError::TooLong);
         }
-        Ok(Address { text: canonical.into_boxed_str(), at })
+        Ok(Address::of(canonical, at))
+    }
+
+    fn of(text: String, at: u32) -> Address {
+        let local = &text[..at as usize];
+        let unquoted =
+            local.starts_with('"').then(|| format!("{}{}", unquoted(local), &text[at as usize..]).into());
+        Address { text: text.into_boxed_str(), at, unquoted }
     }
 
     /// The canonical text: empty for the null address.
     pub fn as_str(&self) -> &str {
         &self.text
+    }
+
+    /// The text as replies and tables know it: without the quotes of its local part.
+    pub fn unquoted(&self) -> &str {
+        self.unquoted.as_deref().unwrap_or(&self.text)
     }
 
     /// The local part as it stands in the text, with its quotes if it has any.
@@ -167,7 +191,7 @@ impl Address {
             return Ok(self);
         }
         let domain = check_domain(domain, false)?;
-        Ok(Address { text: format!("{}@{domain}", self.text).into_boxed_str(), at: self.at })
+        Ok(Address::of(format!("{}@{domain}", self.text), self.at))
     }
 }
 
@@ -182,7 +206,11 @@ fn strip_route(text: &str) -> Result<&str, AddressError> {
     if !text.starts_with('@') {
         return Ok(text);
     }
-    let (route, mailbox) = text.split_once(':').ok_or(AddressError::Syntax)?;
+    // A colon in a domain is one of an address literal.
+    let route_end = text.find(':').filter(|colon| !text[..*colon].contains('['));
+    let Some((route, mailbox)) = route_end.map(|colon| (&text[..colon], &text[colon + 1..])) else {
+        return Ok(text);
+    };
     for hop in route.split(',') {
         let host = hop.trim_matches([' ', '\t']).strip_prefix('@').ok_or(AddressError::Syntax)?;
         check_domain(host, false)?;
@@ -355,6 +383,9 @@ mod tests {
         check("<\"a\\\"b\"@c.example>", "\"a\\\"b\"@c.example");
         check("<\"a>b\"@c.example>", "\"a>b\"@c.example");
         check("<\"\"@c.example>", "\"\"@c.example");
+        check("<@c.example>", "\"\"@c.example");
+        check("<@[IPv6:2001:db8::1]>", "\"\"@[IPv6:2001:db8::1]");
+        check("<@x.example:@c.example>", "\"\"@c.example");
         check("<a..b@c.example>", "\"a..b\"@c.example");
         check("<a+b=c.example@d.example>", "a+b=c.example@d.example");
         check("<jörg@müller.example>", "jörg@müller.example");
@@ -367,7 +398,6 @@ mod tests {
             "<a@b",
             "a@b>",
             "<a@>",
-            "<@b>",
             "<a@b@c>",
             "<a b@c>",
             "<a@[300.1.1.1]>",
@@ -390,6 +420,8 @@ mod tests {
         }
         check("", "! empty address");
         check("< >", "! empty address");
+        check("<\"\">", "! empty address");
+        check("<@>", "! bad address syntax");
         check(&format!("<{}@b>", "a".repeat(1000)), "! address too long");
         check(&format!("<a@{}>", "b.".repeat(129)), "! address too long");
         check(&format!("<a@{}>", "b".repeat(64)), "! bad address syntax");
@@ -397,12 +429,21 @@ mod tests {
 
     #[test]
     fn strict_paths_want_brackets_and_dot_strings() {
-        for path in ["a@b", "<a..b@c>", "< a@b>", "<a@b.>"] {
+        for path in ["a@b", "<@b>", "<a..b@c>", "< a@b>", "<a@b.>"] {
             assert_eq!(Address::parse_path(path.as_bytes(), STRICT), Err(AddressError::Syntax), "{path}");
         }
         let long = format!("<{}@b>", "a".repeat(65));
         assert_eq!(Address::parse_path(long.as_bytes(), STRICT), Err(AddressError::TooLong));
         assert!(Address::parse_path(b"<a.b@c>", STRICT).is_ok());
+    }
+
+    #[test]
+    fn replies_show_addresses_without_quotes() {
+        let shown = |text| Address::parse(text).expect("an address").unquoted().to_owned();
+        assert_eq!(shown("\"q u\"@b.example"), "q u@b.example");
+        assert_eq!(shown("\"a\\\"b\"@b.example"), "a\"b@b.example");
+        assert_eq!(shown("@b.example"), "@b.example");
+        assert_eq!(shown("u@b.example"), "u@b.example");
     }
 
     #[test]

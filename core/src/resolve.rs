@@ -141,6 +141,11 @@ pub struct Route<'a> {
     pub malformed: bool,
 }
 
+/// Whether an address routes nowhere else and has a domain to which mail can be sent: most do.
+pub fn is_plain(address: &str) -> bool {
+    target::domain_of_plain(address).is_some()
+}
+
 impl ResolveSettings {
     /// The route of `recipient`, for mail of `sender` (empty for the null sender).
     ///
@@ -215,6 +220,15 @@ impl ResolveSettings {
             true => Ok(AddressClass::Local),
             false => self.class_beyond(tables, domain).await,
         }
+    }
+
+    /// Whether an address in standard form leads nowhere: once this system's own part in it is taken off, no mail can be
+    /// sent to its domain.
+    ///
+    /// # Errors
+    /// A table could not be asked.
+    pub async fn is_malformed(&self, tables: &impl Tables, address: &str) -> Result<bool, LookupTrouble> {
+        Ok(!is_plain(address) && self.target(tables, address).await?.malformed)
     }
 
     /// Whether mail for `recipient` may come from strangers, by its class alone: see [`ResolveSettings::is_authorised`].

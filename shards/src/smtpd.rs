@@ -226,7 +226,7 @@ impl<'a> Server<'a> {
                 Request::Xclient => self.become_client().await,
                 Request::Mail => self.answer_mail().await,
                 Request::Recipient => self.answer_recipient().await,
-                Request::Verify => self.answer_stage(Stage::Recipient).await,
+                Request::Verify => self.answer_verify().await,
                 Request::Data => self.answer_stage(Stage::Data).await,
                 Request::Content => {
                     self.spill().await;

@@ -97,7 +97,7 @@ pub(crate) fn rules(spec: &TableSpec) -> Result<Vec<u8>, String> {
     };
     let mut lines = Vec::new();
     for rule in split_whole(&inside(&spec.name)?) {
-        lines.extend_from_slice(inside(&rule)?.as_bytes());
+        lines.extend_from_slice(inside(rule)?.as_bytes());
         lines.push(b'\n');
     }
     Ok(lines)

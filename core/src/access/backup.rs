@@ -15,7 +15,7 @@ impl<W: AccessWorld> Evaluation<'_, W> {
         let world = self.world;
         let there = match world.destination(sender, recipient.as_str()).await {
             Ok(there) => there,
-            Err(trouble) => return self.lookup_failed(&trouble, recipient.as_str()),
+            Err(trouble) => return self.lookup_failed(&trouble, recipient.unquoted()),
         };
         let Some((_, domain)) = there.address.rsplit_once('@') else {
             return self.permit("permit_mx_backup", topic);

@@ -57,9 +57,9 @@ impl<'a, W: AccessWorld> Evaluation<'a, W> {
             Subject::ReverseClient => (client.reverse_name.as_deref()?, names::UNVERIFIED_CLIENT_HOST),
             Subject::Helo => (facts.helo?, names::HELO_COMMAND),
             Subject::Sender => {
-                (facts.sender.filter(|sender| !sender.is_null())?.as_str(), names::SENDER_ADDRESS)
+                (facts.sender.filter(|sender| !sender.is_null())?.unquoted(), names::SENDER_ADDRESS)
             }
-            Subject::Recipient => (facts.recipient?.as_str(), names::RECIPIENT_ADDRESS),
+            Subject::Recipient => (facts.recipient?.unquoted(), names::RECIPIENT_ADDRESS),
         };
         let domain = name.rsplit_once('@').map_or(name, |(_, domain)| domain).trim_end_matches('.');
         let asks = names::is_hostname_utf8(domain);

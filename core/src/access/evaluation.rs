@@ -324,7 +324,7 @@ impl<'a, W: AccessWorld> Evaluation<'a, W> {
     }
 
     pub(super) fn recipient_topic(&self) -> Topic<'a> {
-        let name = self.facts.recipient.map_or("", |address| address.as_str());
+        let name = self.facts.recipient.map_or("", |address| address.unquoted());
         Topic { name, class: names::RECIPIENT_ADDRESS }
     }
 
@@ -337,7 +337,7 @@ impl<'a, W: AccessWorld> Evaluation<'a, W> {
         let world = self.world;
         match world.is_authorised(recipient.as_str()).await {
             Ok(authorised) => Ok(authorised),
-            Err(trouble) => Err(self.lookup_failed(&trouble, recipient.as_str())),
+            Err(trouble) => Err(self.lookup_failed(&trouble, recipient.unquoted())),
         }
     }
 
@@ -345,9 +345,12 @@ impl<'a, W: AccessWorld> Evaluation<'a, W> {
         let Some(recipient) = self.facts.recipient else { return Said::Dunno };
         match self.is_auth_destination().await {
             Ok(true) => Said::Dunno,
-            Ok(false) => {
-                self.refuse(Fault::Policy, code, status, &format!("<{recipient}>: Relay access denied"))
-            }
+            Ok(false) => self.refuse(
+                Fault::Policy,
+                code,
+                status,
+                &format!("<{}>: Relay access denied", recipient.unquoted()),
+            ),
             Err(said) => said,
         }
     }
@@ -383,10 +386,10 @@ impl<'a, W: AccessWorld> Evaluation<'a, W> {
         match world.unlisted(party, sender, address.as_str()).await {
             Ok(None) => Said::Dunno,
             Ok(Some(unlisted)) => {
-                let topic = Topic { name: address.as_str(), class };
+                let topic = Topic { name: address.unquoted(), class };
                 self.reject(unlisted.code, &unlisted.status, topic, &unlisted.text)
             }
-            Err(trouble) => self.lookup_failed(&trouble, address.as_str()),
+            Err(trouble) => self.lookup_failed(&trouble, address.unquoted()),
         }
     }
 

@@ -186,7 +186,7 @@ impl<W: AccessWorld> Evaluation<'_, W> {
         let world = self.world;
         let there = match world.destination(sender, address.as_str()).await {
             Ok(there) => there,
-            Err(trouble) => return self.lookup_failed(&trouble, address.as_str()),
+            Err(trouble) => return self.lookup_failed(&trouble, address.unquoted()),
         };
         let Some((_, domain)) = there.address.rsplit_once('@') else { return Said::Dunno };
         if there.is_final || domain.starts_with('[') {
@@ -223,7 +223,7 @@ impl<'a, W: AccessWorld> Evaluation<'a, W> {
             Party::Recipient => (self.facts.recipient, RECIPIENT_ADDRESS),
         };
         let address = address.filter(|address| !address.is_null())?;
-        Some((address, Topic { name: address.as_str(), class }))
+        Some((address, Topic { name: address.unquoted(), class }))
     }
 }
 

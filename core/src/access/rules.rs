@@ -48,7 +48,18 @@ impl AccessRules {
                 .collect(),
             policy: PolicyDefaults::read(view),
             soft_bounce: view.flag(names::SOFT_BOUNCE),
+            probe_sender: probe_sender(view),
         })
+    }
+}
+
+/// `address_verify_sender` in full; empty if it is the null address.
+fn probe_sender(view: &View<'_>) -> String {
+    let sender = view.text(names::ADDRESS_VERIFY_SENDER);
+    match sender.as_str() {
+        "" | "<>" => String::new(),
+        sender if sender.contains('@') => sender.to_owned(),
+        sender => format!("{sender}@{}", view.text(names::MYORIGIN)),
     }
 }
 

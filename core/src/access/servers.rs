@@ -29,7 +29,7 @@ impl<'a, W: AccessWorld> Evaluation<'a, W> {
         let client = self.facts.client;
         let address = |address: Option<&'a crate::address::Address>, class| {
             let text = address.filter(|address| !address.is_null())?.as_str();
-            Some((text, Topic { name: text, class }))
+            Some((text, Topic { name: address?.unquoted(), class }))
         };
         let (item, (name, topic)) = match subject {
             Subject::Client => {

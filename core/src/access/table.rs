@@ -6,6 +6,7 @@ use super::evaluation::{Evaluation, Topic, rejected};
 use super::outcome::Said;
 use super::world::AccessWorld;
 use super::{Stage, TemporaryFailure, names};
+use crate::address::Address;
 use crate::config::{AccessKey, AccessTable, Grammar, read_restrictions, split_list};
 use crate::lookup::{LookupTrouble, TableType};
 
@@ -49,16 +50,16 @@ impl<W: AccessWorld> Evaluation<'_, W> {
             }
             AccessKey::Sender => {
                 let Some(sender) = self.facts.sender else { return Said::Dunno };
-                let topic = Topic { name: sender.as_str(), class: names::SENDER_ADDRESS };
+                let topic = Topic { name: sender.unquoted(), class: names::SENDER_ADDRESS };
                 if sender.is_null() {
                     let rules = self.rules;
                     let said = self.of_key(table, &rules.null_sender_key, Part::Whole, topic).await;
                     return said.unwrap_or(Said::Dunno);
                 }
-                self.check_address(table, topic).await
+                self.check_address(table, sender, topic).await
             }
             AccessKey::Recipient => match self.facts.recipient {
-                Some(_) => self.check_address(table, self.recipient_topic()).await,
+                Some(recipient) => self.check_address(table, recipient, self.recipient_topic()).await,
                 None => Said::Dunno,
             },
             AccessKey::Certificate | AccessKey::Login => Said::Dunno,
@@ -75,10 +76,10 @@ impl<W: AccessWorld> Evaluation<'_, W> {
 
     /// What a table says of an address: `user+ext@domain`, `user@domain`, the domain and its parents, `user+ext@`,
     /// `user@`.
-    async fn check_address(&mut self, table: &AccessTable, topic: Topic<'_>) -> Said {
+    async fn check_address(&mut self, table: &AccessTable, address: &Address, topic: Topic<'_>) -> Said {
         let world = self.world;
         let sender = self.facts.sender.map_or("", |address| address.as_str());
-        let there = match world.destination(sender, topic.name).await {
+        let there = match world.destination(sender, address.as_str()).await {
             Ok(there) => there,
             Err(trouble) => return self.lookup_failed(&trouble, topic.name),
         };

@@ -87,7 +87,7 @@ fn of_session(name: &str, facts: &AccessFacts<'_>) -> Option<String> {
         let text = match suffix {
             "_name" => address.local(),
             "_domain" => address.domain().unwrap_or_default(),
-            _ => address.as_str(),
+            _ => address.unquoted(),
         };
         Some(if text.is_empty() { "<>".to_owned() } else { text.to_owned() })
     };

@@ -60,8 +60,8 @@ impl LocalNames {
             }
         }
         let at = local_part.find(|c| self.recipient_delimiter.contains(c))?;
-        // A local part that begins with a delimiter, or ends with its first, has no name or no extension.
-        (at > 0 && at + 1 < local_part.len()).then_some(at)
+        // A local part that begins with a delimiter has no name.
+        (at > 0).then_some(at)
     }
 }
 
@@ -300,9 +300,10 @@ mod tests {
 
     #[test]
     fn some_local_parts_are_never_split() {
-        for whole in ["owner-list", "list-request", "MAILER-DAEMON", "double-bounce", "+x", "x+", "plain"] {
+        for whole in ["owner-list", "list-request", "MAILER-DAEMON", "double-bounce", "+x", "plain"] {
             assert_eq!(names().extension_at(whole), None, "{whole}");
         }
         assert_eq!(names().extension_at("a-b+c"), Some(1));
+        assert_eq!(names().extension_at("x+"), Some(1), "an empty extension is one");
     }
 }

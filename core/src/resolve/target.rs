@@ -168,7 +168,7 @@ impl ResolveSettings {
 }
 
 /// The domain of an address that nothing needs to be taken off: no other operator, a local part, a sound domain.
-fn domain_of_plain(address: &str) -> Option<&str> {
+pub(super) fn domain_of_plain(address: &str) -> Option<&str> {
     let (local, domain) = address.split_once('@')?;
     let plain = !local.is_empty()
         && local != "\"\""

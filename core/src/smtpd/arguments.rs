@@ -24,6 +24,23 @@ impl From<Reply> for Wrong {
     }
 }
 
+/// The sender is no address.
+pub(super) const BAD_SENDER: &str = "501 5.1.7 Bad sender address syntax";
+/// The recipient is no address.
+pub(super) const BAD_RECIPIENT: &str = "501 5.1.3 Bad recipient address syntax";
+
+/// An address that could be read, but leads nowhere.
+pub(super) fn malformed(verb: &'static str, address: &Address, line: &'static str) -> Wrong {
+    illegal(verb, format!("<{address}>").as_bytes(), line)
+}
+
+fn illegal(verb: &'static str, argument: &[u8], line: &'static str) -> Wrong {
+    Wrong {
+        reply: Reply::fixed(line),
+        event: Some(Event::IllegalAddress { after: verb, argument: escaped(argument) }),
+    }
+}
+
 fn fixed(line: &'static str) -> Wrong {
     Reply::fixed(line).into()
 }
@@ -31,7 +48,6 @@ fn fixed(line: &'static str) -> Wrong {
 /// `FROM:<path> option…`.
 pub(super) fn parse_mail(arguments: &str, session: &Session) -> Result<MailTransaction, Wrong> {
     let (settings, may_ask_verp) = (&session.settings, session.client().may_ask_verp);
-    const BAD_SENDER: &str = "501 5.1.7 Bad sender address syntax";
     let (path, options) =
         path_after("FROM:", arguments).ok_or_else(|| fixed("501 5.5.4 Syntax: MAIL FROM:<address>"))?;
     let mut mail = MailTransaction::default();
@@ -98,7 +114,6 @@ pub(super) fn parse_mail(arguments: &str, session: &Session) -> Result<MailTrans
 /// `TO:<path> option…`.
 pub(super) fn parse_rcpt(arguments: &str, smtputf8: bool, session: &Session) -> Result<RcptCommand, Wrong> {
     let settings = &session.settings;
-    const BAD_RECIPIENT: &str = "501 5.1.3 Bad recipient address syntax";
     let (path, options) =
         path_after("TO:", arguments).ok_or_else(|| fixed("501 5.5.4 Syntax: RCPT TO:<address>"))?;
     let rules = PathRules { strict: settings.strict_rfc821_envelopes, allow_null: false };
@@ -190,10 +205,7 @@ fn parse_address(
     verb: &'static str,
     line: &'static str,
 ) -> Result<Address, Wrong> {
-    Address::parse_path(path.as_bytes(), rules).map_err(|_| Wrong {
-        reply: Reply::fixed(line),
-        event: Some(Event::IllegalAddress { after: verb, argument: escaped(path.as_bytes()) }),
-    })
+    Address::parse_path(path.as_bytes(), rules).map_err(|_| illegal(verb, path.as_bytes(), line))
 }
 
 fn check_ascii(

@@ -32,6 +32,8 @@ pub struct Client {
     pub reverse_status: NameStatus,
     /// The address.
     pub address: IpAddr,
+    /// The address of the connection, or the one that a proxy's header gave: XCLIENT leaves it as it is.
+    pub connected_from: IpAddr,
     /// The port.
     pub port: u16,
     /// Where a proxy says that it is connected to, if one does.
@@ -64,6 +66,7 @@ impl Client {
             reverse_name: None,
             reverse_status: NameStatus::Unknown,
             address,
+            connected_from: address,
             port,
             server: None,
             in_mynetworks: false,

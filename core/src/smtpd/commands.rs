@@ -2,7 +2,7 @@
 
 use std::mem;
 
-use super::arguments::{Wrong, parse_mail, parse_rcpt, words};
+use super::arguments::{BAD_RECIPIENT, BAD_SENDER, Wrong, malformed, parse_mail, parse_rcpt, words};
 use super::command::Verb;
 use super::event::Event;
 use super::identity::blotted;
@@ -220,7 +220,7 @@ impl Session {
                 Some(Request::Verify)
             }
             Err(_) => {
-                self.refuse(Verb::Vrfy, replies, "501 5.1.3 Bad recipient address syntax");
+                self.refuse(Verb::Vrfy, replies, BAD_RECIPIENT);
                 None
             }
         }
@@ -292,6 +292,15 @@ impl Session {
                 self.phase = Phase::Command;
                 self.access.forget_transaction();
                 self.refuse(Verb::Mail, replies, reply.line());
+            }
+            (Phase::AwaitMail(mail), Answer::Malformed) => {
+                self.refuse_wrong(Verb::Mail, replies, malformed("MAIL", &mail.sender, BAD_SENDER));
+            }
+            (Phase::AwaitRecipient(rcpt), Answer::Malformed) => {
+                self.refuse_wrong(Verb::Rcpt, replies, malformed("RCPT", &rcpt.address, BAD_RECIPIENT));
+            }
+            (Phase::AwaitVerify(rcpt, _), Answer::Malformed) => {
+                self.refuse_wrong(Verb::Vrfy, replies, malformed("VRFY", &rcpt.address, BAD_RECIPIENT));
             }
             (Phase::AwaitMail(_), Answer::Exceeded(exceeded)) => {
                 let reply = self.note_exceeded(exceeded);

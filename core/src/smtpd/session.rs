@@ -81,6 +81,8 @@ pub enum Answer<'a> {
     /// The client does this too often: refuse with the limit's own reply, which is logged as a warning. An answer to
     /// `Mail`, `Recipient` and `Auth`.
     Exceeded(Exceeded),
+    /// The address has no meaning: its domain cannot be one. An answer to `Mail`, `Recipient` and `Verify`.
+    Malformed,
     /// The message is durable under this queue id. Only an answer to `EndOfContent`.
     Queued(&'a str),
     /// What became of the site's mail. Only an answer to `Etrn`.

@@ -93,8 +93,10 @@ impl LocalClients {
 
     fn decides(&self, rule: &ClientRule, client: &Client) -> Option<bool> {
         match rule {
+            // As in Postfix, XCLIENT does not change who is one's own: a proxy of this host completes headers.
             ClientRule::OwnAddress => {
-                Some(client.address.is_loopback() || self.own.contains(&client.address))
+                let address = client.connected_from;
+                Some(address.is_loopback() || self.own.contains(&address))
             }
             ClientRule::InMyNetworks => Some(client.in_mynetworks),
             ClientRule::Authenticated | ClientRule::Certified => Some(false),

@@ -36,7 +36,7 @@ pub fn at_once(service: &SmtpdService, address: IpAddr, port: u16) -> Option<Pee
         return None;
     }
     let mut client = Client::stranger(address, port);
-    if address.is_loopback() {
+    if address.is_loopback() && access.looks_names_up {
         client = client.named("localhost");
     }
     let lists = &access.clients;
@@ -57,9 +57,11 @@ pub async fn find(shard: &Shard, service: &SmtpdService, address: IpAddr, port: 
     Box::pin(async {
         let mut client = Client::stranger(address, port);
         let mut warnings = Vec::new();
-        if address.is_loopback() {
+        if !service.access.looks_names_up {
+            // Everybody is unknown then, as with Postfix.
+        } else if address.is_loopback() {
             client = client.named("localhost");
-        } else if service.access.looks_names_up {
+        } else {
             find_name(shard, &mut client, &mut warnings).await;
         }
         let mut peer = Peer { client, has_no_limits: false, warnings };

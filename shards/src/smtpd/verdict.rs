@@ -8,7 +8,7 @@ use ringpost_core::reply::Reply;
 use ringpost_core::smtpd::Answer;
 
 use super::Server;
-use super::world::World;
+use super::world::{World, is_malformed};
 use crate::anvil;
 use crate::cleanup::Incoming;
 use crate::flush;
@@ -53,6 +53,7 @@ impl Server<'_> {
         let wanted = self.shard.settings.room_wanted(self.service, declared);
         let answer = match self.exceeded(ClientEvent::Message).await {
             Some(exceeded) => Answer::Exceeded(exceeded),
+            None if is_malformed(self.shard, &self.session.mail().sender).await => Answer::Malformed,
             None => match self.verdict(Stage::Mail).await {
                 Some(reply) => Answer::Refuse(reply),
                 None if self.shard.spool.room_for(wanted) => Answer::Accept,
@@ -67,6 +68,10 @@ impl Server<'_> {
             self.session.answer(Answer::Exceeded(exceeded), &mut self.replies);
             return;
         }
+        if self.recipient_is_malformed().await {
+            self.session.answer(Answer::Malformed, &mut self.replies);
+            return;
+        }
         if let Some(reply) = self.verdict(Stage::Recipient).await {
             self.session.answer(Answer::Refuse(reply), &mut self.replies);
             return;
@@ -78,6 +83,20 @@ impl Server<'_> {
             self.incoming = Some(incoming);
         }
         self.session.answer(Answer::Accept, &mut self.replies);
+    }
+
+    async fn recipient_is_malformed(&self) -> bool {
+        match self.session.facts(Stage::Recipient).recipient {
+            Some(recipient) => is_malformed(self.shard, recipient).await,
+            None => false,
+        }
+    }
+
+    pub(super) async fn answer_verify(&mut self) {
+        match self.recipient_is_malformed().await {
+            true => self.session.answer(Answer::Malformed, &mut self.replies),
+            false => self.answer_stage(Stage::Recipient).await,
+        }
     }
 
     /// Answers what only restrictions decide.

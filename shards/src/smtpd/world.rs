@@ -4,10 +4,13 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use ringpost_core::access::{AccessFacts, AccessWorld, Destination, Unlisted};
+use ringpost_core::address::Address;
 use ringpost_core::config::Party;
 use ringpost_core::dns::{Answer, RecordType};
 use ringpost_core::lookup::{Found, LookupTrouble, TableId, Tables};
 use ringpost_core::policy::{PolicyAnswer, PolicyContext, PolicyService, PolicySettings, request};
+use ringpost_core::resolve::is_plain;
+use ringpost_core::rewrite::Context;
 use ringpost_reactor::{Endpoint, Stream};
 use ringpost_tables::Shelf;
 
@@ -38,6 +41,16 @@ impl World<'_> {
     fn addresses(&self) -> Addresses<'_, Shelf> {
         Addresses { resolve: &self.shard.settings.resolve, tables: &self.shard.tables }
     }
+}
+
+/// Whether an address of MAIL, RCPT or VRFY leads nowhere. Where that cannot be known now, restrictions will tell.
+pub async fn is_malformed(shard: &Shard, address: &Address) -> bool {
+    if address.is_null() || is_plain(address.as_str()) {
+        return false;
+    }
+    let resolve = &shard.settings.resolve;
+    let standard = resolve.rewrite.rewrite(address.as_str(), Context::Local);
+    Box::pin(resolve.is_malformed(&shard.tables, &standard)).await.unwrap_or(false)
 }
 
 impl AccessWorld for World<'_> {

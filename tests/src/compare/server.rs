@@ -48,7 +48,7 @@ fn common(directory: &Path) -> String {
          myhostname = mail.here.example\n\
          mail_name = Postfix\n\
          inet_interfaces = 127.0.0.1\n\
-         inet_protocols = ipv4\n\
+         inet_protocols = all\n\
          mynetworks = 127.0.0.0/8\n\
          smtpd_authorized_xclient_hosts = 127.0.0.0/8\n\
          smtpd_error_sleep_time = 0\n\

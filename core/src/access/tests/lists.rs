@@ -16,6 +16,23 @@ fn strangers_reach_only_our_destinations() {
 }
 
 #[test]
+fn a_refusal_shows_the_address_without_quotes() {
+    let refused = Case::new("").to("\"q u\"@far.example").rcpt();
+    assert_eq!(refused, "554 5.7.1 <q u@far.example>: Relay access denied");
+    let refused = Case::new("").to("@far.example").rcpt();
+    assert_eq!(refused, "554 5.7.1 <@far.example>: Relay access denied");
+}
+
+#[test]
+fn nobody_is_kept_from_the_sender_of_probes() {
+    let list = "smtpd_client_restrictions = reject\nmyorigin = ours.example";
+    assert_eq!(Case::new(list).to("Double-Bounce@ours.example").rcpt(), "OK");
+    assert!(Case::new(list).to("double-bounce@other.example").rcpt().starts_with("554 "));
+    let none = format!("{list}\naddress_verify_sender = <>");
+    assert!(Case::new(&none).to("double-bounce@ours.example").rcpt().starts_with("554 "));
+}
+
+#[test]
 fn what_routes_on_is_not_ours() {
     let list = "smtpd_relay_restrictions = reject_unauth_destination";
     let refused = "554 5.7.1 <a%far.example@ours.example>: Relay access denied";

@@ -31,8 +31,8 @@ parameters! {
         "The relay_transport of probes.";
     ADDRESS_VERIFY_RELAYHOST "address_verify_relayhost" Text = "$relayhost", WithoutEffect("address probes are not served yet"),
         "The relayhost of probes.";
-    ADDRESS_VERIFY_SENDER "address_verify_sender" Text = "$double_bounce_sender", WithoutEffect("address probes are not served yet"),
-        "The sender of probes.";
+    ADDRESS_VERIFY_SENDER "address_verify_sender" Text = "$double_bounce_sender", Honoured("smtpd"),
+        "The sender of probes; mail to it is never refused.";
     ADDRESS_VERIFY_SENDER_DEPENDENT_DEFAULT_TRANSPORT_MAPS "address_verify_sender_dependent_default_transport_maps" Maps = "$sender_dependent_default_transport_maps", WithoutEffect("address probes are not served yet"),
         "The default transports by sender of probes.";
     ADDRESS_VERIFY_SENDER_DEPENDENT_RELAYHOST_MAPS "address_verify_sender_dependent_relayhost_maps" Maps = "$sender_dependent_relayhost_maps", WithoutEffect("address probes are not served yet"),
