@@ -44,12 +44,10 @@ pub struct Client {
     pub may_ask_verp: bool,
     /// Matched `smtpd_authorized_xclient_hosts` when it connected.
     pub may_xclient: bool,
-    /// Matched `smtpd_authorized_xforward_hosts` when it connected.
+    /// Matched `smtpd_authorized_xforward_hosts` when it connected: EHLO shows it XFORWARD, after XCLIENT too.
     pub may_xforward: bool,
     /// EHLO shows it XCLIENT: it matches `smtpd_authorized_xclient_hosts` now.
     pub is_shown_xclient: bool,
-    /// EHLO shows it XFORWARD: it matches `smtpd_authorized_xforward_hosts` now.
-    pub is_shown_xforward: bool,
     /// Matches `smtpd_forbid_bare_newline_exclusions`: bare LF counts as a line end everywhere.
     pub bare_newline_excluded: bool,
     /// Keywords that EHLO does not show this client (`smtpd_discard_ehlo_keyword_address_maps`), instead of those that it
@@ -74,7 +72,6 @@ impl Client {
             may_xclient: false,
             may_xforward: false,
             is_shown_xclient: false,
-            is_shown_xforward: false,
             bare_newline_excluded: false,
             discard_ehlo_keywords: None,
         }

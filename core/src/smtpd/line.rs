@@ -132,6 +132,13 @@ impl Session {
         }
         let word_end = line.bytes().position(|byte| matches!(byte, b' ' | b'\t')).unwrap_or(line.len());
         let (word, arguments) = line.split_at(word_end);
+        let is_void = |void: &String| void.eq_ignore_ascii_case(word);
+        if self.settings.noop_commands.iter().any(is_void) {
+            self.statistics.count(Verb::Noop);
+            self.say(replies, "250 2.0.0 Ok");
+            self.done(Verb::Noop, true);
+            return None;
+        }
         let verb = Verb::of(word);
         self.statistics.count(verb);
         self.after = verb.word();

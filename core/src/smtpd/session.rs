@@ -301,7 +301,7 @@ impl Session {
         let allowed = match extension {
             Extension::Xverp => self.client.may_ask_verp,
             Extension::Xclient => self.client.is_shown_xclient,
-            Extension::Xforward => self.client.is_shown_xforward,
+            Extension::Xforward => self.client.may_xforward,
             _ => true,
         };
         let discarded = match &self.client.discard_ehlo_keywords {

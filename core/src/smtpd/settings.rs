@@ -67,6 +67,8 @@ pub struct SmtpdSettings {
     pub asks_at_helo: bool,
     /// Command words of `smtpd_forbidden_commands`, in any case. A word that begins with no letter is always forbidden.
     pub forbidden_commands: Vec<String>,
+    /// Command words of `smtpd_noop_commands`, in any case: answered like NOOP, whatever else they mean.
+    pub noop_commands: Vec<String>,
 }
 
 impl SmtpdSettings {
@@ -103,6 +105,7 @@ impl SmtpdSettings {
             filters_commands: false,
             asks_at_helo: false,
             forbidden_commands: ["CONNECT", "GET", "POST"].map(str::to_owned).to_vec(),
+            noop_commands: Vec::new(),
         }
     }
 

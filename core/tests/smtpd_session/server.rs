@@ -268,7 +268,6 @@ fn settings(config: &[(String, String)]) -> (SmtpdSettings, Client) {
             }
             "smtpd_authorized_xforward_hosts" => {
                 client.may_xforward = !value.is_empty();
-                client.is_shown_xforward = client.may_xforward;
             }
             "smtpd_authorized_verp_clients" => client.may_ask_verp = !value.is_empty(),
             "mynetworks" => client.in_mynetworks = !value.is_empty(),
@@ -284,6 +283,7 @@ fn settings(config: &[(String, String)]) -> (SmtpdSettings, Client) {
             "smtpd_discard_ehlo_keywords" => {
                 s.discard_ehlo_keywords = value.split([' ', ',']).filter_map(Extension::named).collect();
             }
+            "smtpd_noop_commands" => s.noop_commands = value.split_whitespace().map(str::to_owned).collect(),
             "smtpd_forbidden_commands" => {
                 s.forbidden_commands = value.split_whitespace().map(str::to_owned).collect();
             }

@@ -104,6 +104,7 @@ pub(super) fn read(config: &Config, view: &View<'_>, number: u16) -> Result<Smtp
         .filter_map(|word| Extension::named(word))
         .collect();
     session.forbidden_commands = view.list(names::SMTPD_FORBIDDEN_COMMANDS);
+    session.noop_commands = view.list(names::SMTPD_NOOP_COMMANDS);
     let access = AccessSettings::read(config, view)?;
     session.knows_ipv6 = view.list(names::INET_PROTOCOLS).iter().any(|word| word == "all" || word == "ipv6");
     session.filters_commands = !access.command_filter.is_empty();

@@ -43,8 +43,8 @@ pub fn at_once(service: &SmtpdService, address: IpAddr, port: u16) -> Option<Pee
     client.in_mynetworks = lists.mynetworks.contains(address);
     client.may_ask_verp = lists.verp.contains(address);
     client.is_shown_xclient = lists.xclient.contains(address);
-    client.is_shown_xforward = lists.xforward.contains(address);
-    (client.may_xclient, client.may_xforward) = (client.is_shown_xclient, client.is_shown_xforward);
+    client.may_xclient = client.is_shown_xclient;
+    client.may_xforward = lists.xforward.contains(address);
     client.bare_newline_excluded = lists.bare_newline_exclusions.contains(address);
     Some(Peer { client, has_no_limits: lists.limit_exceptions.contains(address), warnings: Vec::new() })
 }
@@ -95,9 +95,9 @@ pub async fn grant(shard: &Shard, service: &SmtpdService, peer: &mut Peer, conne
         is_in("smtpd_forbid_bare_newline_exclusions", &lists.bare_newline_exclusions).await;
     peer.has_no_limits = is_in("smtpd_client_event_limit_exceptions", &lists.limit_exceptions).await;
     client.is_shown_xclient = is_in("smtpd_authorized_xclient_hosts", &lists.xclient).await;
-    client.is_shown_xforward = is_in("smtpd_authorized_xforward_hosts", &lists.xforward).await;
     if connected {
-        (client.may_xclient, client.may_xforward) = (client.is_shown_xclient, client.is_shown_xforward);
+        client.may_xclient = client.is_shown_xclient;
+        client.may_xforward = is_in("smtpd_authorized_xforward_hosts", &lists.xforward).await;
     }
     if !access.ehlo_keyword_maps.is_empty() {
         let found = access.ehlo_keyword_maps.find(&shard.tables, &address.to_string(), Key::Whole).await;

@@ -115,7 +115,7 @@ parameters! {
         "Milters for mail that comes by SMTP.";
     SMTPD_MIN_DATA_RATE "smtpd_min_data_rate" Int(1, 2147483647) = "500", Refused { reason: "only the time limit of each wait is kept", weakens: Weakens::Never },
         "The slowest data rate with a deadline for each request, in bytes a second.";
-    SMTPD_NOOP_COMMANDS "smtpd_noop_commands" List = "", Refused { reason: "commands cannot be declared void yet", weakens: Weakens::Never },
+    SMTPD_NOOP_COMMANDS "smtpd_noop_commands" List = "", Honoured("smtpd"),
         "Commands that are answered like NOOP.";
     SMTPD_PEERNAME_LOOKUP "smtpd_peername_lookup" Bool = "yes", Honoured("smtpd"),
         "Whether a client's name is looked up.";
