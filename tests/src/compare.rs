@@ -28,42 +28,53 @@ use crate::random::Random;
 /// The most cases that run at once: each is a Postfix of about fifteen processes beside an engine of this project.
 pub const JOBS_MAX: usize = 8;
 
+/// What is asked of each case.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted {
+    /// What the dialogues are made from.
+    pub seed: u64,
+    /// How many.
+    pub dialogues: usize,
+    /// The number of one that shall be told in full.
+    pub transcript: Option<usize>,
+}
+
 /// What one case gave.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Report {
     /// The case.
     pub case: String,
     /// Dialogues said to both.
     pub dialogues: usize,
+    /// What both said in the dialogue that was asked for.
+    pub transcript: String,
     /// What differs without being intended.
     pub differences: Vec<Difference>,
     /// How often each intended difference was seen, by its reason.
     pub intended: Vec<(&'static str, usize)>,
 }
 
-/// Says `count` dialogues of `case` to both kinds of server and compares. A server that does not start or breaks the
+/// Says dialogues of `case` to both kinds of server and compares. A server that does not start or breaks the
 /// rules of its own log is a difference too.
-pub fn run(case: &Case, left: &Kind, right: &Kind, seed: u64, count: usize) -> Report {
-    run_both((left, case), (right, case), seed, count)
+pub fn run(case: &Case, left: &Kind, right: &Kind, wanted: &Wanted) -> Report {
+    run_both((left, case), (right, case), wanted)
 }
 
 /// As [`run`], each server on a configuration of its own: to see that the comparison can find something.
 pub fn run_both(
     (left, case): (&Kind, &Case),
     (right, other_case): (&Kind, &Case),
-    seed: u64,
-    count: usize,
+    wanted: &Wanted,
 ) -> Report {
-    let mut random = Random::new(seed);
+    let mut random = Random::new(wanted.seed);
     let dialogues: Vec<Dialogue> =
-        (0..count).map(|number| Dialogue::generate(&case.words, number, &mut random)).collect();
+        (0..wanted.dialogues).map(|number| Dialogue::generate(&case.words, number, &mut random)).collect();
     let (left, right) = std::thread::scope(|scope| {
         let left = scope.spawn(|| Server::start(left, case).converse(&dialogues));
         let right = scope.spawn(|| Server::start(right, other_case).converse(&dialogues));
         (left.join(), right.join())
     });
-    let mut report =
-        Report { case: case.name.clone(), dialogues: count, differences: Vec::new(), intended: Vec::new() };
+    let mut report = Report { case: case.name.clone(), dialogues: wanted.dialogues, ..Report::default() };
     let (left, right) = match (left, right) {
         (Ok(left), Ok(right)) => (left, right),
         (left, right) => {
@@ -80,6 +91,12 @@ pub fn run_both(
             return report;
         }
     };
+    if let Some(number) = wanted.transcript
+        && let (Some(dialogue), Some(left), Some(right)) =
+            (dialogues.get(number), left.get(number), right.get(number))
+    {
+        report.transcript = transcript(dialogue, left, right);
+    }
     for ((dialogue, left), right) in dialogues.iter().zip(&left).zip(&right) {
         for difference in differences(&case.name, dialogue, left, right) {
             match INTENDED.iter().find(|known| known.covers(&difference)) {
@@ -98,6 +115,25 @@ impl Report {
             None => self.intended.push((reason, 1)),
         }
     }
+}
+
+fn transcript(dialogue: &Dialogue, left: &Outcome, right: &Outcome) -> String {
+    let mut text = String::new();
+    for step in &dialogue.steps {
+        match step {
+            Step::Say(line) => text += &format!("C: {line}\n"),
+            Step::Content(content) => text += &format!("C: {}.\n", String::from_utf8_lossy(content)),
+        }
+    }
+    for (mark, outcome) in [("<", left), (">", right)] {
+        for (said, reply) in &outcome.replies {
+            text += &format!("{mark} {said}: {reply}\n");
+        }
+        for line in outcome.fates.iter().chain(&outcome.verdicts).chain(&outcome.unsettled) {
+            text += &format!("{mark} {line}\n");
+        }
+    }
+    text
 }
 
 fn panicked_with(panic: &(dyn std::any::Any + Send)) -> String {

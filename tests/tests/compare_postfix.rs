@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use ringpost_tests::compare::{self, Case, Kind};
+use ringpost_tests::compare::{self, Case, Kind, Wanted};
 use ringpost_tests::{peers, skip};
 
 /// Dialogues a configuration here.
@@ -25,7 +25,8 @@ fn postfix_is_like_itself_and_unlike_itself_with_another_configuration() {
     };
     let cases = Case::all();
     let plain = cases.iter().find(|case| case.name == "plain_relay").expect("there is a case plain_relay");
-    let report = compare::run(plain, &postfix, &postfix, 1, DIALOGUES);
+    let report =
+        compare::run(plain, &postfix, &postfix, &Wanted { seed: 1, dialogues: DIALOGUES, transcript: None });
     assert!(
         report.differences.is_empty(),
         "the comparison sees what is not there: {:#?}",

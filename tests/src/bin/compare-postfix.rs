@@ -2,13 +2,14 @@
 //! difference that is not meant to be. Exits 1 if there is one.
 //!
 //! `--dialogues N` for each case (default 80), `--seed N` (default 1), `--case NAME` (may come again), `--jobs N` cases
-//! at a time (default 3), `--shown N` differences in full for each case (default 40), `--self-test` (Postfix against
-//! Postfix: shows what the comparison itself gets wrong), `--ringpost PATH`.
+//! at a time (default 3), `--shown N` differences in full for each case (default 40), `--transcript N` (tells
+//! dialogue N in full), `--self-test` (Postfix against Postfix: shows what the comparison itself gets wrong),
+//! `--ringpost PATH`.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use ringpost_tests::compare::{self, Case, Inside, Kind};
+use ringpost_tests::compare::{self, Case, Inside, Kind, Wanted};
 use ringpost_tests::{engine, peers};
 
 /// Differences that are printed in full for each case unless the words say otherwise; the rest is counted.
@@ -17,8 +18,7 @@ const SHOWN: usize = 40;
 const JOBS: usize = 3;
 
 struct Words {
-    dialogues: usize,
-    seed: u64,
+    wanted: Wanted,
     jobs: usize,
     shown: usize,
     cases: Vec<String>,
@@ -67,11 +67,12 @@ fn compare_all(words: Vec<String>) -> ExitCode {
         .collect();
     let mut total = 0;
     let mut dialogues = 0;
-    let run = |case: &Case| compare::run(case, &postfix, &other, words.seed, words.dialogues);
+    let run = |case: &Case| compare::run(case, &postfix, &other, &words.wanted);
     compare::run_all(&cases, words.jobs, run, |report| {
         for difference in report.differences.iter().take(words.shown) {
             println!("{difference}");
         }
+        print!("{}", report.transcript);
         println!("{}: {} dialogues, {} differences", report.case, report.dialogues, report.differences.len());
         for (reason, times) in &report.intended {
             println!("    intended {times} times: {reason}");
@@ -85,8 +86,7 @@ fn compare_all(words: Vec<String>) -> ExitCode {
 
 fn read_words(mut arguments: impl Iterator<Item = String>) -> Result<Words, String> {
     let mut words = Words {
-        dialogues: 80,
-        seed: 1,
+        wanted: Wanted { seed: 1, dialogues: 80, transcript: None },
         jobs: JOBS,
         shown: SHOWN,
         cases: Vec::new(),
@@ -97,8 +97,9 @@ fn read_words(mut arguments: impl Iterator<Item = String>) -> Result<Words, Stri
         let mut value = || arguments.next().ok_or_else(|| format!("{word} wants a value"));
         let number = |text: String| text.parse::<u64>().map_err(|_| format!("{text} is no number"));
         match word.as_str() {
-            "--dialogues" => words.dialogues = number(value()?)? as usize,
-            "--seed" => words.seed = number(value()?)?,
+            "--dialogues" => words.wanted.dialogues = number(value()?)? as usize,
+            "--seed" => words.wanted.seed = number(value()?)?,
+            "--transcript" => words.wanted.transcript = Some(number(value()?)? as usize),
             "--jobs" => words.jobs = number(value()?)? as usize,
             "--shown" => words.shown = number(value()?)? as usize,
             "--case" => words.cases.push(value()?),

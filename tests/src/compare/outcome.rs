@@ -15,7 +15,8 @@ pub struct Outcome {
     pub delivered: BTreeSet<Recorded>,
     /// `to=…, orig_to=…: dsn status (text)`, of all messages of the dialogue and of those that came of them.
     pub fates: BTreeSet<String>,
-    /// Reject, hold, discard, filter … lines, as they begin with their verb.
+    /// Reject, hold, discard, filter … lines, as they begin with their verb, and the line that counts the session's
+    /// commands.
     pub verdicts: BTreeSet<String>,
     /// Messages whose end was waited for in vain.
     pub unsettled: Vec<String>,
@@ -99,6 +100,14 @@ pub struct Journal {
     /// Messages that were held or discarded for the recipient with which they began: that is logged before the queue id
     /// is known.
     set_aside: BTreeSet<String>,
+    /// What was logged of each session without a queue id, by their order.
+    sessions: Vec<Session>,
+}
+
+#[derive(Debug, Default)]
+struct Session {
+    verdicts: Vec<String>,
+    ended: bool,
 }
 
 impl Journal {
@@ -108,13 +117,29 @@ impl Journal {
         // Sessions, by number, whose transaction was held or discarded before it had a queue id. Lines about further
         // recipients may come in between, so this stays until the transaction has its id or the session ends.
         let mut aside: BTreeSet<String> = BTreeSet::new();
+        let mut open: BTreeMap<String, usize> = BTreeMap::new();
         for line in lines {
             let text = &line.text;
             let Some(id) = line.queue_id.clone() else {
-                if text.starts_with("NOQUEUE: hold: ") || text.starts_with("NOQUEUE: discard: ") {
-                    aside.insert(line.number);
-                } else if text.starts_with("connect from ") || text.starts_with("disconnect from ") {
+                if text.starts_with("connect from ") {
+                    open.insert(line.number.clone(), journal.sessions.len());
+                    journal.sessions.push(Session::default());
                     aside.remove(&line.number);
+                    continue;
+                }
+                let session = open.get(&line.number).and_then(|index| journal.sessions.get_mut(*index));
+                let (Some(session), "smtpd") = (session, line.process.as_str()) else { continue };
+                if let Some(verdict) = text.strip_prefix("NOQUEUE: ") {
+                    session.verdicts.push(text.clone());
+                    if verdict.starts_with("hold: ") || verdict.starts_with("discard: ") {
+                        aside.insert(line.number);
+                    }
+                } else if text.starts_with("disconnect from ") {
+                    session.verdicts.push(text.clone());
+                    session.ended = true;
+                    aside.remove(&line.number);
+                } else if text.starts_with("lost connection ") || text.starts_with("too many errors ") {
+                    session.verdicts.push(text.clone());
                 }
                 continue;
             };
@@ -138,6 +163,23 @@ impl Journal {
         });
         (gone || waits || self.set_aside.contains(id))
             && self.notices(id).iter().all(|notice| self.is_settled(notice))
+    }
+
+    /// Whether the last `count` sessions have ended.
+    pub fn has_ended(&self, count: usize) -> bool {
+        self.last_sessions(count).filter(|session| session.ended).count() == count
+    }
+
+    /// Adds what was logged of the last sessions, one for each outcome, without a queue id.
+    pub fn tell_sessions(&self, outcomes: &mut [Outcome]) {
+        let count = outcomes.len();
+        for (outcome, session) in outcomes.iter_mut().zip(self.last_sessions(count)) {
+            outcome.verdicts.extend(session.verdicts.iter().cloned());
+        }
+    }
+
+    fn last_sessions(&self, count: usize) -> impl Iterator<Item = &Session> {
+        self.sessions.iter().skip(self.sessions.len().saturating_sub(count))
     }
 
     /// What was logged of it, without dates.

@@ -171,6 +171,7 @@ impl Server {
             ids.push(queued);
         }
         let journal = self.settled_journal(&ids);
+        journal.tell_sessions(&mut outcomes);
         for (outcome, queued) in outcomes.iter_mut().zip(&ids) {
             queued.iter().for_each(|id| journal.tell(id, outcome));
             let unsettled = queued.iter().filter(|id| !journal.is_settled(id));
@@ -204,7 +205,8 @@ impl Server {
                 grown = (now, Instant::now());
                 journal = self.journal();
             }
-            grown.1.elapsed() > QUIET || ids.iter().flatten().all(|id| journal.is_settled(id))
+            let ended = journal.has_ended(ids.len());
+            grown.1.elapsed() > QUIET || ended && ids.iter().flatten().all(|id| journal.is_settled(id))
         });
         journal
     }
