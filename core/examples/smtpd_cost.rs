@@ -35,7 +35,7 @@ impl AccessWorld for NoWorld {
         Rc::new(dns::Answer::NotFound)
     }
 
-    async fn is_authorised(&self, _: &str) -> Result<bool, LookupTrouble> {
+    async fn is_authorised(&self, _: &str, _: &str) -> Result<bool, LookupTrouble> {
         Ok(false)
     }
 

@@ -1,7 +1,8 @@
 //! Lists of domains (`relay_domains`, `mydestination`): does a domain belong?
 //!
 //! Patterns: `example.com`, `.example.com` (its sub-domains), `!pattern`, `[address]`. Whether a bare `example.com`
-//! also stands for its sub-domains depends on the parameter (`parent_domain_matches_subdomains`). The first pattern
+//! also stands for its sub-domains depends on the parameter (`parent_domain_matches_subdomains`); where it does,
+//! `.example.com` matches nothing, as with Postfix. The first pattern
 //! that matches decides. Case does not matter. A lookup table (`type:name`) matches the domains that are keys of it, and
 //! their sub-domains where a bare domain would.
 
@@ -109,12 +110,11 @@ impl DomainList {
         }
         for dot in memchr::memchr_iter(b'.', domain).filter(|_| domain.first() != Some(&b'[')) {
             let parent = if self.parent_matches_subdomains { &domain[dot + 1..] } else { &domain[dot..] };
-            let dotted = self.patterns.get(&domain[dot..]).copied();
-            for found in [self.patterns.get(parent).copied(), dotted].into_iter().flatten() {
-                if best.is_none_or(|(rank, _)| found.0 < rank) {
-                    best = Some(found);
-                }
-            }
+            let found = self.patterns.get(parent).copied();
+            best = match (best, found) {
+                (Some(one), Some(other)) => Some(if other.0 < one.0 { other } else { one }),
+                (one, other) => one.or(other),
+            };
         }
         best
     }
@@ -180,6 +180,8 @@ mod tests {
         let list = list("example.com", true);
         assert!(list.contains(b"example.com") && list.contains(b"a.b.example.com"));
         assert!(!list.contains(b"badexample.com"));
+        let dotted = self::list(".example.com", true);
+        assert!(!dotted.contains(b"a.example.com"), "there a dot makes no pattern, as with Postfix");
     }
 
     #[test]

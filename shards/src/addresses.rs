@@ -26,8 +26,11 @@ impl<'a, T: Tables> Addresses<'a, T> {
     ///
     /// # Errors
     /// A table that cannot be asked.
-    pub async fn is_authorised(&self, address: &str) -> Result<bool, LookupTrouble> {
+    pub async fn is_authorised(&self, sender: &str, address: &str) -> Result<bool, LookupTrouble> {
         let standard = self.resolve.rewrite.rewrite(address, Context::Local);
+        if self.resolve.asks_tables() {
+            return Ok(self.resolve.is_authorised(&self.route(sender, &standard).await?.0));
+        }
         self.resolve.is_authorised_recipient(self.tables, &standard).await
     }
 

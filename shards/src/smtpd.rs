@@ -217,10 +217,7 @@ impl<'a> Server<'a> {
             }
             match step.request {
                 Request::MoreInput => return Ok(()),
-                Request::Send => {
-                    self.drain_log();
-                    self.send_replies().await?;
-                }
+                Request::Send => self.send_replies().await?,
                 Request::Filter => self.filter_command().await,
                 Request::Helo => self.answer_stage(Stage::Helo).await,
                 Request::Xclient => self.become_client().await,
@@ -250,8 +247,10 @@ impl<'a> Server<'a> {
         }
     }
 
-    /// A client that does not read what it is told is treated like one that says nothing.
+    /// What happened is logged before the client learns of it. A client that does not read what it is told is treated
+    /// like one that says nothing.
     async fn send_replies(&mut self) -> Result<(), Ended> {
+        self.drain_log();
         if self.replies.is_empty() {
             return Ok(());
         }

@@ -101,8 +101,8 @@ impl<T: Tables> AccessWorld for World<'_, T> {
         Rc::new(answer)
     }
 
-    async fn is_authorised(&self, address: &str) -> Result<bool, LookupTrouble> {
-        self.addresses.is_authorised(address).await
+    async fn is_authorised(&self, sender: &str, address: &str) -> Result<bool, LookupTrouble> {
+        self.addresses.is_authorised(sender, address).await
     }
 
     async fn destination<'a>(

@@ -20,6 +20,8 @@ pub use names::{Inside, inside};
 pub use outcome::{Outcome, Recorded};
 pub use server::{Kind, Server};
 
+use std::collections::HashSet;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 
@@ -29,7 +31,7 @@ use crate::random::Random;
 pub const JOBS_MAX: usize = 8;
 
 /// What is asked of each case.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Default)]
 pub struct Wanted {
     /// What the dialogues are made from.
     pub seed: u64,
@@ -37,6 +39,8 @@ pub struct Wanted {
     pub dialogues: usize,
     /// The number of one that shall be told in full.
     pub transcript: Option<usize>,
+    /// Where a copy of each server's log shall be left, as `CASE.left` and `CASE.right`.
+    pub logs: Option<PathBuf>,
 }
 
 /// What one case gave.
@@ -48,6 +52,8 @@ pub struct Report {
     pub dialogues: usize,
     /// What both said in the dialogue that was asked for.
     pub transcript: String,
+    /// How many different replies, deliveries and log lines the left server gave: how much was compared.
+    pub kinds: [usize; 3],
     /// What differs without being intended.
     pub differences: Vec<Difference>,
     /// How often each intended difference was seen, by its reason.
@@ -70,8 +76,13 @@ pub fn run_both(
     let dialogues: Vec<Dialogue> =
         (0..wanted.dialogues).map(|number| Dialogue::generate(&case.words, number, &mut random)).collect();
     let (left, right) = std::thread::scope(|scope| {
-        let left = scope.spawn(|| Server::start(left, case).converse(&dialogues));
-        let right = scope.spawn(|| Server::start(right, other_case).converse(&dialogues));
+        let log =
+            |side| wanted.logs.as_ref().map(|directory| directory.join(format!("{}.{side}", case.name)));
+        let (left_log, right_log) = (log("left"), log("right"));
+        let dialogues = &dialogues;
+        let left = scope.spawn(move || Server::start(left, case).converse(dialogues, left_log.as_deref()));
+        let right =
+            scope.spawn(move || Server::start(right, other_case).converse(dialogues, right_log.as_deref()));
         (left.join(), right.join())
     });
     let mut report = Report { case: case.name.clone(), dialogues: wanted.dialogues, ..Report::default() };
@@ -85,6 +96,7 @@ pub fn run_both(
                 case: case.name.clone(),
                 dialogue: 0,
                 what: "run".to_owned(),
+                after: String::new(),
                 left: said(left),
                 right: said(right),
             });
@@ -97,11 +109,16 @@ pub fn run_both(
     {
         report.transcript = transcript(dialogue, left, right);
     }
+    report.kinds = kinds(&left);
     for ((dialogue, left), right) in dialogues.iter().zip(&left).zip(&right) {
+        let mut consequences_of = None;
         for difference in differences(&case.name, dialogue, left, right) {
-            match INTENDED.iter().find(|known| known.covers(&difference)) {
+            match consequences_of.or_else(|| INTENDED.iter().find(|known| known.covers(&difference))) {
                 None => report.differences.push(difference),
-                Some(known) => report.intend(known.reason),
+                Some(known) => {
+                    report.intend(known.reason);
+                    consequences_of = known.and_the_rest.then_some(known);
+                }
             }
         }
     }
@@ -115,6 +132,16 @@ impl Report {
             None => self.intended.push((reason, 1)),
         }
     }
+}
+
+fn kinds(outcomes: &[Outcome]) -> [usize; 3] {
+    let (mut replies, mut deliveries, mut lines) = (HashSet::new(), HashSet::new(), HashSet::new());
+    for outcome in outcomes {
+        replies.extend(outcome.replies.iter().map(|(_, reply)| reply.as_str()));
+        deliveries.extend(outcome.delivered.iter().map(|one| one.envelope.as_str()));
+        lines.extend(outcome.fates.iter().chain(&outcome.verdicts).map(String::as_str));
+    }
+    [replies.len(), deliveries.len(), lines.len()]
 }
 
 fn transcript(dialogue: &Dialogue, left: &Outcome, right: &Outcome) -> String {

@@ -165,6 +165,29 @@ fn what_xforward_told_goes_on_to_the_next_server() {
 }
 
 #[test]
+fn a_refusal_is_logged_while_its_session_is_open() {
+    let setup = EngineSetup::new("refusal-logged")
+        .parameter("smtpd_authorized_xclient_hosts", "127.0.0.0/8")
+        .parameter("smtpd_sender_restrictions", "check_sender_access inline:{ { bad@x.test = REJECT } }")
+        .parameter("message_size_limit", "2000");
+    let engine = setup.start();
+    let mut client = engine.client();
+    client.expect("XCLIENT NAME=mx.far.example ADDR=192.0.2.9", "220");
+    client.expect("MAIL FROM:<a@x.test> SIZE=2001", "552 5.3.4");
+    let line = engine.wait_for_log("the refused size", |line| line.text.starts_with("NOQUEUE: reject: MAIL"));
+    let about = "552 5.3.4 Message size exceeds fixed limit; from=<a@x.test> proto=SMTP";
+    assert!(line.text.ends_with(about), "{}", line.text);
+    client.expect("MAIL FROM:<bad@x.test>", "250");
+    client.expect("RCPT TO:<b@y.test>", "554 5.7.1");
+    engine.wait_for_log("the refused sender", |line| line.text.starts_with("NOQUEUE: reject: RCPT"));
+    client.quit();
+    // The session that said XCLIENT was over before it could count that it succeeded.
+    let counts = "ehlo=1 xclient=0/1 mail=1/2 rcpt=0/1 quit=1 commands=3/6";
+    engine.wait_for_log("its counts", |line| line.text.ends_with(counts));
+    engine.stop();
+}
+
+#[test]
 fn refusals_have_footers_and_commands_are_filtered() {
     let setup = EngineSetup::new("footers")
         .parameter("smtpd_reject_footer", "\\c. Ask $server_name about [$client_address]")

@@ -1,12 +1,12 @@
-//! Ringpost decides like Postfix on the same configuration; `make compare-postfix` runs more dialogues of the same.
+//! Ringpost decides like Postfix on the same configurations; `make compare-postfix` says more dialogues.
 
 use std::path::PathBuf;
 
 use ringpost_tests::compare::{self, Case, Kind, Wanted};
 use ringpost_tests::{peers, skip};
 
-/// Dialogues a configuration here.
-const DIALOGUES: usize = 12;
+/// Dialogues where Postfix is compared with itself.
+const DIALOGUES_WITH_ITSELF: usize = 12;
 
 fn postfix() -> Result<Kind, String> {
     if !rustix::process::geteuid().is_root() {
@@ -25,11 +25,19 @@ fn postfix_is_like_itself_and_unlike_itself_with_another_configuration() {
     };
     let cases = Case::all();
     let plain = cases.iter().find(|case| case.name == "plain_relay").expect("there is a case plain_relay");
-    let report =
-        compare::run(plain, &postfix, &postfix, &Wanted { seed: 1, dialogues: DIALOGUES, transcript: None });
+    let wanted = Wanted { seed: 1, dialogues: DIALOGUES_WITH_ITSELF, ..Wanted::default() };
+    let report = compare::run(plain, &postfix, &postfix, &wanted);
     assert!(
         report.differences.is_empty(),
         "the comparison sees what is not there: {:#?}",
         report.differences
     );
+    let mut other = plain.clone();
+    other.main_cf +=
+        "relayhost = @SINK2@\nsmtpd_sender_restrictions = check_sender_access inline:{ {<>=REJECT} }\n";
+    let report = compare::run_both((&postfix, plain), (&postfix, &other), &wanted);
+    let differs = |what: &str| report.differences.iter().any(|difference| difference.what.starts_with(what));
+    for what in ["reply to RCPT", "delivered", "verdict"] {
+        assert!(differs(what), "the comparison does not see that {what} differs");
+    }
 }

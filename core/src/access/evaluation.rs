@@ -335,7 +335,8 @@ impl<'a, W: AccessWorld> Evaluation<'a, W> {
     pub(super) async fn is_auth_destination(&mut self) -> Result<bool, Said> {
         let Some(recipient) = self.facts.recipient else { return Ok(false) };
         let world = self.world;
-        match world.is_authorised(recipient.as_str()).await {
+        let sender = self.facts.sender.map_or("", |address| address.as_str());
+        match world.is_authorised(sender, recipient.as_str()).await {
             Ok(authorised) => Ok(authorised),
             Err(trouble) => Err(self.lookup_failed(&trouble, recipient.unquoted())),
         }

@@ -313,15 +313,14 @@ impl<W: AccessWorld> Evaluation<'_, W> {
                 self.actions.hold = true;
             }
             _ => {
-                let (verb, added) = match action {
-                    "BCC" => ("bcc", self.actions.add_bcc(text)),
-                    _ => ("prepend", self.actions.add_header(text)),
+                let added = match action {
+                    "BCC" => self.actions.add_bcc(text),
+                    _ => self.actions.add_header(text),
                 };
-                match added {
-                    true => self.note(verb, &triggers),
-                    false => {
-                        self.warn(format!("too many {action} actions for one message, {text} is left out"))
-                    }
+                if !added {
+                    self.warn(format!("too many {action} actions for one message, {text} is left out"));
+                } else if action == "BCC" {
+                    self.note("bcc", &triggers);
                 }
             }
         }
@@ -399,12 +398,12 @@ fn fixed_status(status: &str, class: &str) -> String {
         return status.to_owned();
     };
     let (sender, recipient) = match detail {
-        "1" => ("4.1.0", "4.1.1"),
+        "1" => ("4.1.7", "4.1.1"),
         "2" | "8" => ("4.1.8", "4.1.2"),
         "3" | "7" => ("4.1.7", "4.1.3"),
-        "4" => ("4.1.0", "4.1.4"),
+        "4" => ("4.1.7", "4.1.4"),
         "5" => ("4.1.0", "4.1.5"),
-        "6" => ("4.1.0", "4.1.6"),
+        "6" => ("4.1.7", "4.1.6"),
         _ => ("4.1.0", "4.1.0"),
     };
     match class {

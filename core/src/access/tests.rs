@@ -43,7 +43,7 @@ impl AccessWorld for World {
         Rc::new(self.records.get(&(name.to_owned(), kind)).cloned().unwrap_or(Answer::NotFound))
     }
 
-    async fn is_authorised(&self, address: &str) -> Result<bool, LookupTrouble> {
+    async fn is_authorised(&self, _: &str, address: &str) -> Result<bool, LookupTrouble> {
         let domain = address.rsplit_once('@').map_or("", |(_, domain)| domain);
         match domain {
             "trouble.example" => Err(trouble()),

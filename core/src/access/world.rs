@@ -39,8 +39,10 @@ pub trait AccessWorld: Tables {
     /// What the DNS has of this kind for this name.
     fn records(&self, name: &str, kind: RecordType) -> impl Future<Output = Rc<Answer>>;
 
-    /// Whether mail for `address` may come from strangers: it is ours, or one that we relay for, and does not route on.
-    fn is_authorised(&self, address: &str) -> impl Future<Output = Result<bool, LookupTrouble>>;
+    /// Whether mail of `sender` for `address` may come from strangers: it is ours, or one that we relay for, and does
+    /// not route on. It fails where the route cannot be known, be the class as it may.
+    fn is_authorised(&self, sender: &str, address: &str)
+    -> impl Future<Output = Result<bool, LookupTrouble>>;
 
     /// Where mail of `sender` to `address` leads; both as their commands gave them.
     fn destination<'a>(

@@ -176,9 +176,9 @@ fn unlisted(code: u16, class: Class, reason: &str, role: Role) -> Listing {
 /// Status codes of RFC 3463 §3.2 that tell of a destination have others that tell of a sender, and the other way round.
 fn for_role(status: Status, role: Role) -> Status {
     let detail = match (role, status.subject(), status.detail()) {
-        (Role::Sender, 1, 1 | 4 | 5 | 6) => 0,
+        (Role::Sender, 1, 5) => 0,
         (Role::Sender, 1, 2) => 8,
-        (Role::Sender, 1, 3) => 7,
+        (Role::Sender, 1, 1 | 3 | 4 | 6) => 7,
         (Role::Recipient, 1, 7) => 3,
         (Role::Recipient, 1, 8) => 2,
         (_, _, detail) => detail,

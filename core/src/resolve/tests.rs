@@ -342,7 +342,10 @@ fn who_is_in_no_table_does_not_exist() {
         format!("{code} 5.1.1 User unknown in {table} table / {code} 5.1.0 User unknown in {table} table")
     };
     check("other@here.example", &unknown(550, "local recipient"));
-    check("other@alias.example", &unknown(551, "virtual alias"));
+    check(
+        "other@alias.example",
+        "551 5.1.1 User unknown in virtual alias table / 551 5.1.7 User unknown in virtual alias table",
+    );
     check("other@inner.example", &unknown(553, "relay recipient"));
     check("u@closed.example", "550 5.1.1 no mail for closed.example / 550 5.1.0 no mail for closed.example");
     check("u@later.example", "450 4.7.1 come back / 450 4.7.1 come back");

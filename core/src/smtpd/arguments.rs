@@ -50,11 +50,13 @@ pub(super) fn parse_mail(arguments: &str, session: &Session) -> Result<MailTrans
     let (settings, may_ask_verp) = (&session.settings, session.client().may_ask_verp);
     let (path, options) =
         path_after("FROM:", arguments).ok_or_else(|| fixed("501 5.5.4 Syntax: MAIL FROM:<address>"))?;
-    let mut mail = MailTransaction::default();
+    let rules = PathRules { strict: settings.strict_rfc821_envelopes, allow_null: true };
+    let sender = parse_address(path, rules, "MAIL", BAD_SENDER)?;
+    let mut mail = MailTransaction { sender, ..MailTransaction::default() };
     for option in words(options) {
         let (name, value) = split_option(option);
         if name.eq_ignore_ascii_case("SIZE") {
-            mail.size_bytes = parse_size(value, settings)?;
+            mail.size_bytes = parse_size(value)?;
         } else if name.eq_ignore_ascii_case("BODY") {
             mail.body = match value {
                 Some(kind) if kind.eq_ignore_ascii_case("8BITMIME") => BodyKind::EightBitMime,
@@ -102,8 +104,6 @@ pub(super) fn parse_mail(arguments: &str, session: &Session) -> Result<MailTrans
             return Err(unsupported(option));
         }
     }
-    let rules = PathRules { strict: settings.strict_rfc821_envelopes, allow_null: true };
-    mail.sender = parse_address(path, rules, "MAIL", BAD_SENDER)?;
     check_ascii(&mail.sender, mail.smtputf8, settings, BAD_SENDER)?;
     if mail.verp.is_some() && mail.sender.is_null() {
         return Err(fixed("503 5.5.4 Error: XVERP requires non-null sender"));
@@ -225,16 +225,10 @@ fn check_ascii(
     }
 }
 
-fn parse_size(value: Option<&str>, settings: &SmtpdSettings) -> Result<u64, Wrong> {
+fn parse_size(value: Option<&str>) -> Result<u64, Wrong> {
     let digits = value.filter(|v| !v.is_empty() && v.bytes().all(|byte| byte.is_ascii_digit()));
     let Some(digits) = digits else { return Err(fixed("501 5.5.4 Bad message size syntax")) };
-    let Ok(size) = digits.parse::<u64>() else {
-        return Err(fixed("552 5.3.4 Message size exceeds file system imposed limit"));
-    };
-    if settings.message_size_limit > 0 && size > settings.message_size_limit {
-        return Err(fixed("552 5.3.4 Message size exceeds fixed limit"));
-    }
-    Ok(size)
+    digits.parse().map_err(|_| fixed("552 5.3.4 Message size exceeds file system imposed limit"))
 }
 
 fn require_dsn(session: &Session) -> Result<(), Wrong> {

@@ -16,6 +16,7 @@ use crate::flush::SiteFlush;
 use crate::limits::LOGGED_TEXT_BYTES_MAX;
 
 const SEND_HELO_FIRST: &str = "503 5.5.1 Error: send HELO/EHLO first";
+const DECLARED_TOO_BIG: &str = "552 5.3.4 Message size exceeds fixed limit";
 /// What a reply to EHLO has room in.
 const EHLO_BYTES_USUAL: usize = 320;
 const DOT_PROMPT: &str = "354 End data with <CR><LF>.<CR><LF>";
@@ -153,13 +154,18 @@ impl Session {
         let parsed = parse_mail(arguments, self);
         match parsed {
             Ok(mail) => {
+                let limit = self.settings.message_size_limit;
+                let is_too_big = limit > 0 && mail.size_bytes > limit;
                 self.phase = Phase::AwaitMail(mail);
+                if is_too_big {
+                    self.note_reject("MAIL", DECLARED_TOO_BIG, None);
+                    self.phase = Phase::Command;
+                    self.refuse(Verb::Mail, replies, DECLARED_TOO_BIG);
+                    return None;
+                }
                 Some(Request::Mail)
             }
             Err(wrong) => {
-                if wrong.reply.code() == 552 {
-                    self.note_reject("MAIL", wrong.reply.line(), None);
-                }
                 self.refuse_wrong(Verb::Mail, replies, wrong);
                 None
             }

@@ -159,7 +159,7 @@ impl Session {
         self.helo = identity.helo;
         self.esmtp = identity.esmtp;
         self.set_client(client);
-        self.done(Verb::Xclient, true);
+        // Like Postfix, no success is counted: the session that gave the command is over.
     }
 
     /// What XFORWARD told of the message's client; forgotten with the transaction.

@@ -102,7 +102,7 @@ impl AccessWorld for World {
         Rc::new(self.records.get(&(name, kind)).cloned().unwrap_or(absent))
     }
 
-    async fn is_authorised(&self, address: &str) -> Result<bool, LookupTrouble> {
+    async fn is_authorised(&self, _: &str, address: &str) -> Result<bool, LookupTrouble> {
         Ok(address.rsplit_once('@').is_none_or(|(_, domain)| relayed(domain)))
     }
 

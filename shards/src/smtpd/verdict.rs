@@ -79,6 +79,7 @@ impl Server<'_> {
         if self.incoming.is_none() {
             let incoming = Incoming::open(self.shard, self.number);
             self.session.name_transaction(incoming.queue_id.as_str());
+            self.drain_log();
             self.log_client(&incoming);
             self.incoming = Some(incoming);
         }

@@ -58,8 +58,8 @@ impl AccessWorld for World<'_> {
         self.shard.resolver.lookup(name, kind).await
     }
 
-    async fn is_authorised(&self, address: &str) -> Result<bool, LookupTrouble> {
-        self.addresses().is_authorised(address).await
+    async fn is_authorised(&self, sender: &str, address: &str) -> Result<bool, LookupTrouble> {
+        self.addresses().is_authorised(sender, address).await
     }
 
     async fn destination<'a>(

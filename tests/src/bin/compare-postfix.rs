@@ -3,8 +3,8 @@
 //!
 //! `--dialogues N` for each case (default 80), `--seed N` (default 1), `--case NAME` (may come again), `--jobs N` cases
 //! at a time (default 3), `--shown N` differences in full for each case (default 40), `--transcript N` (tells
-//! dialogue N in full), `--self-test` (Postfix against Postfix: shows what the comparison itself gets wrong),
-//! `--ringpost PATH`.
+//! dialogue N in full), `--logs DIRECTORY` (leaves the logs there), `--self-test` (Postfix against
+//! Postfix: shows what the comparison itself gets wrong), `--ringpost PATH`.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -73,7 +73,13 @@ fn compare_all(words: Vec<String>) -> ExitCode {
             println!("{difference}");
         }
         print!("{}", report.transcript);
-        println!("{}: {} dialogues, {} differences", report.case, report.dialogues, report.differences.len());
+        let [replies, deliveries, lines] = report.kinds;
+        println!(
+            "{}: {} dialogues ({replies} different replies, {deliveries} envelopes, {lines} log lines), {} differences",
+            report.case,
+            report.dialogues,
+            report.differences.len()
+        );
         for (reason, times) in &report.intended {
             println!("    intended {times} times: {reason}");
         }
@@ -86,7 +92,7 @@ fn compare_all(words: Vec<String>) -> ExitCode {
 
 fn read_words(mut arguments: impl Iterator<Item = String>) -> Result<Words, String> {
     let mut words = Words {
-        wanted: Wanted { seed: 1, dialogues: 80, transcript: None },
+        wanted: Wanted { seed: 1, dialogues: 80, transcript: None, logs: None },
         jobs: JOBS,
         shown: SHOWN,
         cases: Vec::new(),
@@ -99,6 +105,7 @@ fn read_words(mut arguments: impl Iterator<Item = String>) -> Result<Words, Stri
         match word.as_str() {
             "--dialogues" => words.wanted.dialogues = number(value()?)? as usize,
             "--seed" => words.wanted.seed = number(value()?)?,
+            "--logs" => words.wanted.logs = Some(value()?.into()),
             "--transcript" => words.wanted.transcript = Some(number(value()?)? as usize),
             "--jobs" => words.jobs = number(value()?)? as usize,
             "--shown" => words.shown = number(value()?)? as usize,

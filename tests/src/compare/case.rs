@@ -37,7 +37,7 @@ pub struct Words {
     pub recipients: Vec<String>,
     /// `header LINE`; `\n` in it is a fold.
     pub headers: Vec<String>,
-    /// `body LINE`.
+    /// `body LINE`; `\n` in it is a line's end, `body @N` is N bytes in lines of 80.
     pub bodies: Vec<String>,
     /// `command LINE`: said between transactions.
     pub commands: Vec<String>,
@@ -87,6 +87,15 @@ impl Case {
     }
 }
 
+/// `@N` as N bytes of text, without the last line's end.
+fn many_lines(word: &str) -> Option<String> {
+    let bytes = word.strip_prefix('@')?.parse().ok()?;
+    let line = format!("{}\r\n", "y".repeat(78));
+    let mut text = line.repeat(bytes / line.len() + 1);
+    text.truncate(bytes);
+    Some(text)
+}
+
 impl Words {
     /// Reads the file `words`.
     ///
@@ -107,7 +116,7 @@ impl Words {
                 "sender" => words.senders.push(rest),
                 "recipient" => words.recipients.push(rest),
                 "header" => words.headers.push(rest.replace("\\n", "\r\n")),
-                "body" => words.bodies.push(rest),
+                "body" => words.bodies.push(many_lines(&rest).unwrap_or_else(|| rest.replace("\\n", "\r\n"))),
                 "command" => words.commands.push(rest),
                 _ => return Err(format!("not known: {line}")),
             }

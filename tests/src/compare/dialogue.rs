@@ -88,3 +88,38 @@ fn bracketed(address: &str) -> String {
 fn pick<'a, T>(from: &'a [T], random: &mut Random) -> Option<&'a T> {
     if from.is_empty() { None } else { from.get(random.between(0, from.len() as u64) as usize) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compare::Case;
+
+    #[test]
+    fn the_dialogues_of_a_case_say_each_of_its_words() {
+        for case in Case::all() {
+            let mut random = Random::new(1);
+            let said: String = (0..80)
+                .flat_map(|number| Dialogue::generate(&case.words, number, &mut random).steps)
+                .map(|step| match step {
+                    Step::Say(line) => format!("{line}\r\n"),
+                    Step::Content(content) => String::from_utf8_lossy(&content).into_owned(),
+                })
+                .collect();
+            let words = &case.words;
+            let clients = words.clients.iter().map(|(name, address)| format!("NAME={name} ADDR={address}"));
+            let paths = |verb: &'static str, addresses: &[String]| {
+                addresses.iter().map(|address| format!("{verb}{}", bracketed(address))).collect::<Vec<_>>()
+            };
+            let lines = [&words.headers, &words.bodies, &words.commands].into_iter().flatten().cloned();
+            let helos = words.helos.iter().map(|name| format!("LO {name}"));
+            for word in clients
+                .chain(helos)
+                .chain(paths("MAIL FROM:", &words.senders))
+                .chain(paths("RCPT TO:", &words.recipients))
+                .chain(lines)
+            {
+                assert!(said.contains(&format!("{word}\r\n")), "{}: nobody says {word:?}", case.name);
+            }
+        }
+    }
+}

@@ -226,7 +226,7 @@ fn fate(text: &str) -> Option<String> {
 
 /// Lines that begin with a verb of spec §1.6.
 fn verdict(text: &str) -> Option<String> {
-    const VERBS: [&str; 12] = [
+    const VERBS: [&str; 13] = [
         "reject: ",
         "reject_warning: ",
         "hold: ",
@@ -239,6 +239,7 @@ fn verdict(text: &str) -> Option<String> {
         "info: ",
         "replace: ",
         "strip: ",
+        "bcc: ",
     ];
     VERBS.iter().any(|verb| text.starts_with(verb)).then(|| text.to_owned())
 }

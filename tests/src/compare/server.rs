@@ -129,7 +129,9 @@ impl Server {
             Kind::Ringpost(binary) => {
                 let queue = home.join("queue");
                 fs::create_dir_all(&queue).expect("the scratch directory is writable");
-                let main_cf = format!("queue_directory = {}\n{main_cf}", queue.display());
+                // One shard: what several log at the same time does not come in the order of the dialogues.
+                let main_cf =
+                    format!("queue_directory = {}\nringpost_shards = 1\n{main_cf}", queue.display());
                 fs::write(home.join("main.cf"), main_cf).expect("the scratch directory is writable");
                 fs::write(home.join("master.cf"), master_cf).expect("the scratch directory is writable");
                 for table in &case.builds {
@@ -158,11 +160,11 @@ impl Server {
     }
 
     /// Says the dialogues, one after the other, waits until all mail has found its end, and gives what was seen.
-    /// Mail whose end does not come is named in its dialogue's outcome.
+    /// Mail whose end does not come is named in its dialogue's outcome. `log` is where a copy of the log is left.
     ///
     /// # Panics
     /// When the server takes no connection, or writes a log that is none.
-    pub fn converse(self, dialogues: &[Dialogue]) -> Vec<Outcome> {
+    pub fn converse(self, dialogues: &[Dialogue], log: Option<&Path>) -> Vec<Outcome> {
         let mut outcomes = Vec::with_capacity(dialogues.len());
         let mut ids: Vec<Vec<String>> = Vec::with_capacity(dialogues.len());
         for dialogue in dialogues {
@@ -171,6 +173,10 @@ impl Server {
             ids.push(queued);
         }
         let journal = self.settled_journal(&ids);
+        if let Some(log) = log {
+            fs::copy(self.home.join("maillog"), log)
+                .unwrap_or_else(|error| panic!("cannot write {}: {error}", log.display()));
+        }
         journal.tell_sessions(&mut outcomes);
         for (outcome, queued) in outcomes.iter_mut().zip(&ids) {
             queued.iter().for_each(|id| journal.tell(id, outcome));

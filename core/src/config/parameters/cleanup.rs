@@ -69,7 +69,7 @@ parameters! {
         "Tables of patterns for headers.";
     HEADER_FROM_FORMAT "header_from_format" Word("standard" "obsolete") = "standard", Honoured("bounce, defer, trace; transcripts of sessions"),
         "The form of the From headers that this system writes.";
-    HEADER_SIZE_LIMIT "header_size_limit" Int(1024, 16777216) = "102400", Honoured("cleanup"),
+    HEADER_SIZE_LIMIT "header_size_limit" Int(1, 16777216) = "102400", Honoured("cleanup"),
         "The longest header; what is beyond is discarded.";
     HOPCOUNT_LIMIT "hopcount_limit" Int(1, 10000) = "50", Honoured("cleanup"),
         "Received headers from which a message is taken to be looping.";
