@@ -25,6 +25,7 @@ mod table;
 mod template;
 #[cfg(test)]
 mod tests;
+mod unverified;
 mod world;
 
 use std::net::IpAddr;
@@ -36,6 +37,7 @@ pub use octets::OctetFilter;
 pub use outcome::{Note, Outcome};
 pub use servers::SERVERS_MAX;
 pub use template::ReplyCharacters;
+pub use unverified::UnverifiedRules;
 pub use world::{AccessWorld, Destination, Unlisted};
 
 use self::evaluation::{Evaluation, Topic};
@@ -159,6 +161,10 @@ pub struct AccessRules {
     pub reply_characters: ReplyCharacters,
     /// `smtpd_log_access_permit_actions`, in lower case.
     pub logged_permits: Vec<String>,
+    /// `unverified_sender_*`.
+    pub unverified_sender: UnverifiedRules,
+    /// `unverified_recipient_*`.
+    pub unverified_recipient: UnverifiedRules,
     /// `smtpd_policy_service_*`.
     pub policy: PolicyDefaults,
     /// `soft_bounce`.
@@ -183,7 +189,12 @@ impl AccessRules {
         }
     }
 
-    /// Whether a session may have to wait for the DNS, a policy server or for time to pass. Tables are not looked at.
+    /// Whether addresses are probed.
+    pub fn probes(&self) -> bool {
+        self.restrictions().any(|item| matches!(item, Restriction::RejectUnverified(_)))
+    }
+
+    /// Whether a session may have to wait for the DNS, a policy server, a probe or for time to pass. Tables are not looked at.
     pub fn may_wait(&self) -> bool {
         self.restrictions().any(|item| {
             matches!(
@@ -196,6 +207,7 @@ impl AccessRules {
                     | Restriction::BlockList(_)
                     | Restriction::RejectMapsRbl
                     | Restriction::Policy(_)
+                    | Restriction::RejectUnverified(_)
             )
         })
     }

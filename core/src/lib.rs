@@ -32,4 +32,5 @@ pub mod rewrite;
 pub mod smtp;
 pub mod smtpd;
 pub mod transcript;
+pub mod verify;
 pub mod verp;

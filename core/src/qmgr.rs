@@ -79,7 +79,7 @@ pub use action::{
 pub use explain::{SiteReport, SiteWait};
 pub use scheduler::{QmgrFigures, Scheduler};
 pub use settings::{Feedback, FeedbackError, QmgrSettings, TransportSettings};
-pub use slots::{ShardPlace, SiteHandle, SiteNames, SlotMessage};
+pub use slots::{ShardPlace, SiteHandle, SiteNames, SlotMessage, home_of};
 
 /// Names one queued message; opaque here, unique among all that the scheduler knows at a time.
 ///

@@ -19,6 +19,7 @@ use crate::message::{ActiveMessage, outcome_note};
 use crate::notice;
 use crate::recipients::Chosen;
 use crate::shard::Shard;
+use crate::verify;
 
 const TO_SENDER: &str = "sender non-delivery notification";
 const TO_POSTMASTER: &str = "postmaster non-delivery notification";
@@ -127,7 +128,7 @@ fn verp_notice(
 }
 
 /// The failures could not be told: the message stays, and each recipient's line says why.
-pub async fn log_unstored(shard: &Shard, message: &ActiveMessage, error: &StoreError) {
+pub async fn log_unstored(shard: &Rc<Shard>, message: &ActiveMessage, error: &StoreError) {
     notice::warn(shard, message, format_args!("the non-delivery notification cannot be stored: {error}"));
     let failed = || {
         failures(&message.progress.borrow()).take(notice::RECIPIENTS_MAX).map(|(index, ..)| index).collect()
@@ -151,7 +152,7 @@ pub fn ends_here(shard: &Shard, address: &str) -> bool {
 }
 
 /// Takes a recipient for which [`ends_here`] off the message.
-pub fn discard(shard: &Shard, message: &ActiveMessage, recipient: u32, address: &str) {
+pub fn discard(shard: &Rc<Shard>, message: &ActiveMessage, recipient: u32, address: &str) {
     notice::warn(shard, message, format_args!("{DISCARDED}"));
     let now_us = shard.handle.wall().as_micros();
     let (arrival_us, active_us) = (message.envelope.arrival_us(), message.active_at_us.get());
@@ -165,7 +166,7 @@ pub fn discard(shard: &Shard, message: &ActiveMessage, recipient: u32, address: 
         conn_use: 0,
         delays: Delays::between(arrival_us, active_us, now_us, now_us, now_us),
         dsn: "2.0.0",
-        status: logline::Status::Sent,
+        status: verify::logged(shard, message, logline::Status::Sent, DISCARDED),
         text: DISCARDED.as_bytes(),
     };
     shard.log.write(|lines, out, now_s| lines.delivery(out, now_s, &line));

@@ -28,7 +28,7 @@ use smallvec::SmallVec;
 
 use self::inspected::Cleaning;
 pub(crate) use self::mapped::stored_recipient;
-pub use self::own_mail::{LocalMail, store_local};
+pub use self::own_mail::{LocalMail, expands_to_many, store_local};
 use crate::message::ActiveMessage;
 use crate::qmgr;
 use crate::settings::SmtpdService;

@@ -66,6 +66,7 @@ impl Engine {
         let shards = settings.shards;
         let loads = Loads::new(shards);
         let idle_board = (shards > 1).then(|| IdleBoard::new(shards));
+        let probe_results = settings.probes.as_ref().and_then(|probes| probes.open(&catalogue));
         let (started, reports) = sync_channel(shards);
         let (ends, controls): (Vec<_>, Vec<_>) = mesh::rings(shards).into_iter().unzip();
         let switchboard = Arc::new(Switchboard::new(controls));
@@ -77,6 +78,7 @@ impl Engine {
                 mesh: ends,
                 loads: loads.clone(),
                 catalogue: catalogue.clone(),
+                probe_results: probe_results.clone(),
                 idle_board: idle_board.clone(),
                 started: started.clone(),
             };

@@ -44,4 +44,5 @@ pub mod spool_disk;
 pub mod tables;
 pub mod trace;
 pub mod transcript;
+pub mod verify;
 pub mod zone;

@@ -15,6 +15,7 @@ use std::sync::mpsc::SyncSender;
 use crossbeam_utils::CachePadded;
 use ringpost_core::anvil::{ClientCounts, ClientNews, PeakReport};
 use ringpost_core::qmgr::SlotMessage;
+use ringpost_core::verify::Verified;
 use ringpost_reactor::PassedStream;
 use ringpost_reactor::ring::{self, Full, Receiver, Sender};
 
@@ -22,7 +23,7 @@ use crate::control::Ask;
 use crate::counters::ShardFigures;
 use crate::shard::{Lasting, Shard, Step};
 use crate::smtp::{self, CarriedConnection, Wanted};
-use crate::{anvil, flush, listener, qmgr};
+use crate::{anvil, flush, listener, qmgr, verify};
 
 /// Messages that one ring between two shards holds. A hand-over burst larger than this stays on the accepting
 /// shard, so the figure only has to cover what arrives during one turn of the target.
@@ -84,6 +85,27 @@ pub enum MeshMessage {
         ticket: u32,
         /// `None` when there is none to spare.
         connection: Option<Box<CarriedConnection>>,
+    },
+    /// smtpd → an address's home (verify): send a probe. When the ring is full the session asks again after a while.
+    ProbeWanted {
+        /// The address, its domain in lower case.
+        address: Box<str>,
+        /// The sender's number for its question; 0 if it does not wait.
+        question: u32,
+    },
+    /// The home → who asked. When the ring is full it is lost, and who asked looks into the table after a while.
+    ProbeAnswer {
+        /// The number in [`MeshMessage::ProbeWanted`].
+        question: u32,
+        /// What was found out.
+        verified: Box<Verified>,
+    },
+    /// Who delivered a probe → the address's home. When the ring is full it is lost: what was found out is in the table.
+    ProbeEnded {
+        /// The address.
+        address: Box<str>,
+        /// What was found out.
+        verified: Box<Verified>,
     },
 }
 
@@ -213,6 +235,9 @@ fn take(shard: &Rc<Shard>, from: usize, message: MeshMessage) {
         MeshMessage::Connection { ticket, connection } => {
             smtp::connection_answered(shard, ticket, connection.map(|boxed| *boxed));
         }
+        MeshMessage::ProbeWanted { address, question } => verify::wanted(shard, from, address, question),
+        MeshMessage::ProbeAnswer { question, verified } => verify::answered(shard, question, *verified),
+        MeshMessage::ProbeEnded { address, verified } => verify::heard(shard, &address, &verified),
     }
 }
 

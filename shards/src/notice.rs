@@ -128,6 +128,7 @@ pub async fn send(
         content: pieces,
         body: if notice.eight_bit { BodyKind::EightBitMime } else { BodyKind::SevenBit },
         smtputf8: notice.smtputf8,
+        is_probe: false,
     };
     let notice_id = cleanup::store_local(shard, mail).await?;
     shard.counters.notices.one();

@@ -33,7 +33,7 @@ use ringpost_spool::{MessageId, SpoolEvent, SpoolState};
 use crate::message::ActiveMessage;
 use crate::race::race;
 use crate::shard::{Lasting, Shard};
-use crate::smtp;
+use crate::{smtp, verify};
 
 use self::ending::AttemptEnd;
 
@@ -357,6 +357,7 @@ pub struct DeliveryEnd {
 /// kept connection then goes on at once.
 pub fn delivery_ended(shard: &Rc<Shard>, delivery: &Delivery, end: DeliveryEnd) -> Option<Delivery> {
     let message = shard.qmgr.message(delivery.id);
+    let end = verify::settled(&message, end);
     let sent = end.sent.len() as u64 + u64::from(end.reports.confirmations());
     let bounced = u64::from(end.reports.failures());
     shard.counters.recipients_sent.add(sent);

@@ -15,7 +15,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use ringpost_core::config::Config;
+use ringpost_core::config::{Config, names};
 use ringpost_tables::{Catalogue, TableOptions};
 
 use crate::control::Switchboard;
@@ -168,8 +168,14 @@ impl Reloader {
             };
             Failure::config(unopened.into_iter().map(line).collect::<Vec<_>>().join("\n"))
         })?;
+        let probe_results = match &settings.probes {
+            Some(probes) if config.place_of(names::ADDRESS_VERIFY_MAP.as_str()).is_some() => {
+                Some(probes.try_open(&catalogue).map_err(|failure| placed(&config, failure))?)
+            }
+            probes => probes.as_ref().and_then(|probes| probes.open(&catalogue)),
+        };
         let generation = newest.generation + 1;
-        Ok(Arc::new(Next { generation, settings: Arc::new(settings), catalogue, warnings }))
+        Ok(Arc::new(Next { generation, settings: Arc::new(settings), catalogue, probe_results, warnings }))
     }
 
     /// Has all shards take it, or none.

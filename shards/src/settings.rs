@@ -12,6 +12,7 @@ mod resolve;
 mod smtp;
 mod smtpd;
 mod tls;
+mod verify;
 
 use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
@@ -40,6 +41,7 @@ pub use self::resolve::{Agent, Agents, resolve as resolve_settings};
 pub use self::smtp::SmtpSettings;
 pub use self::smtpd::SmtpdService;
 pub use self::tls::SmtpTls;
+pub use self::verify::ProbeSettings;
 
 /// Entries of a shard's submission queue: more operations than this in one turn are submitted in two goes.
 const RING_ENTRIES: u32 = 1024;
@@ -78,6 +80,8 @@ pub struct Settings {
     pub qmgr: QmgrSettings,
     /// Routes.
     pub resolve: ResolveSettings,
+    /// How addresses are probed; none where no restriction wants to know.
+    pub probes: Option<Box<ProbeSettings>>,
     /// Who delivers by which transport.
     pub agents: Agents,
     /// Names of hosts and their addresses, as the host's own file has them.
@@ -161,6 +165,8 @@ impl Settings {
         if listeners.is_empty() {
             return Err(Failure::config("master.cf has no smtpd line that listens: nothing to serve"));
         }
+        let wants_probes = services.iter().any(|service| service.access.rules.probes());
+        let probes = wants_probes.then(|| ProbeSettings::read(&view, shards).map(Box::new)).transpose()?;
         let sessions = view.number(names::RINGPOST_SESSION_LIMIT).div_ceil(shards as u64);
         let maillog_file = view.text(names::MAILLOG_FILE);
         let trace = view.text(names::RINGPOST_REACTOR_TRACE);
@@ -174,6 +180,7 @@ impl Settings {
             smtp: smtp::read(config)?,
             qmgr: qmgr::read(config, shards),
             resolve: resolve_settings(&view),
+            probes,
             agents: Agents::of(config),
             hosts: view.host().hosts.clone(),
             dns_servers: dns_servers(&view)?,

@@ -29,6 +29,7 @@ use ringpost_core::smtp::ClientSettings;
 use ringpost_core::smtpd::SmtpdSettings;
 use ringpost_reactor::Handle;
 use ringpost_reactor::local::Notify;
+use ringpost_tables::proxywrite::Writable;
 use ringpost_tables::{Catalogue, Shelf};
 
 use crate::anvil::Anvil;
@@ -46,6 +47,7 @@ use crate::slots::Slots;
 use crate::smtp::{IdleBoard, SmtpTransport};
 use crate::spool_disk::ShardSpool;
 use crate::transcript::Transcripts;
+use crate::verify::Verify;
 
 use self::reload::{OpenListeners, Prepared};
 
@@ -64,6 +66,8 @@ pub struct Parts {
     pub loads: Arc<Loads>,
     /// The lookup tables of the configuration.
     pub catalogue: Arc<Catalogue>,
+    /// What probes found out, if any are sent.
+    pub probe_results: Option<Writable>,
     /// What the shards show each other of their idle connections; none if there is one shard.
     pub idle_board: Option<Arc<IdleBoard>>,
     /// Where to tell that the shard has started.
@@ -83,6 +87,8 @@ pub struct Shard {
     pub session_settings: Vec<Rc<SmtpdSettings>>,
     /// The settings of the SMTP client, as its sessions share them.
     pub client_settings: Rc<ClientSettings>,
+    /// What probes of addresses found out; none where no restriction asks.
+    pub probe_results: Option<Writable>,
     /// The resolver; its cache outlives a reload that leaves the name servers as they are.
     pub resolver: Resolver,
     lasting: Rc<Lasting>,
@@ -106,6 +112,8 @@ pub struct Lasting {
     pub anvil: Anvil,
     /// Lists of deferred mail that sites may ask for.
     pub flush: Flush,
+    /// Probes of addresses.
+    pub verify: Verify,
     /// Connections to policy servers.
     pub policy: PolicyClients,
     /// The SMTP client's kept connections.
@@ -148,6 +156,7 @@ impl Shard {
         generation: u64,
         settings: Arc<Settings>,
         catalogue: &Arc<Catalogue>,
+        probe_results: Option<Writable>,
         resolver: Resolver,
         lasting: Rc<Lasting>,
     ) -> Rc<Shard> {
@@ -157,6 +166,7 @@ impl Shard {
             tables: catalogue.shelf(),
             session_settings: services.map(|service| Rc::new(service.session.clone())).collect(),
             client_settings: Rc::new(settings.smtp.client.clone()),
+            probe_results,
             resolver,
             settings,
             lasting,

@@ -41,6 +41,7 @@ use crate::qmgr;
 use crate::race::{First, race, unless_draining};
 use crate::recipients::Chosen;
 use crate::shard::Shard;
+use crate::verify;
 
 use self::connection::Connection;
 use self::hand_over::Questions;
@@ -199,7 +200,7 @@ fn quit(shard: &Rc<Shard>, connection: Option<Connection>) {
 
 /// The delivery lines of recipients that are put off without an attempt.
 pub fn log_without_attempt(
-    shard: &Shard,
+    shard: &Rc<Shard>,
     message: &ActiveMessage,
     chosen: &Chosen<'_>,
     recipients: &[u32],
@@ -210,6 +211,7 @@ pub fn log_without_attempt(
         Delays::between(message.envelope.arrival_us(), message.active_at_us.get(), now_us, now_us, now_us);
     let status = reason.status.to_string();
     chosen.for_each(recipients.iter().copied(), |_, recipient| {
+        let deferred = logline::Status::Deferred;
         let line = logline::Delivery {
             process: "error",
             number: shard.index as u64,
@@ -220,7 +222,7 @@ pub fn log_without_attempt(
             conn_use: 0,
             delays,
             dsn: &status,
-            status: logline::Status::Deferred,
+            status: verify::logged(shard, message, deferred, &reason.text),
             text: reason.text.as_bytes(),
         };
         shard.log.write(|lines, out, now_s| lines.delivery(out, now_s, &line));

@@ -94,6 +94,7 @@ pub fn report(shard: &Rc<Shard>, kind: SessionKind, number: u32, peer: &str, exc
             content: vec![Bytes::from(content)],
             body: BodyKind::SevenBit,
             smtputf8: false,
+            is_probe: false,
         };
         match cleanup::store_local(&shard, mail).await {
             Ok(_queue_id) => shard.counters.notices.one(),

@@ -12,6 +12,7 @@ use ringpost_core::lookup::{TableId, TableSpec, TableType};
 use crate::notes::{Note, Notes};
 use crate::open::{self, Opened};
 use crate::options::TableOptions;
+use crate::proxywrite::{Proxywrite, Writable};
 use crate::shelf::Shelf;
 use crate::watch::{self, Watched};
 
@@ -21,6 +22,8 @@ pub struct Catalogue {
     entries: Vec<Entry>,
     options: TableOptions,
     notes: Arc<Notes>,
+    /// The tables that are written, through all configurations.
+    proxywrite: Arc<Proxywrite>,
     /// Another catalogue has taken its place: nobody looks at the files for this one any more.
     replaced: AtomicBool,
 }
@@ -75,11 +78,18 @@ impl Catalogue {
             Entry::new(spec, watched, open::or_broken(spec, opened, &notes), broken)
         };
         let entries = specs.iter().map(entry).collect();
-        Catalogue::of(entries, options, notes)
+        let proxywrite = Arc::new(Proxywrite::new(notes.clone()));
+        Catalogue::of(entries, options, notes, proxywrite)
     }
 
-    fn of(entries: Vec<Entry>, options: &TableOptions, notes: Arc<Notes>) -> Arc<Catalogue> {
-        Arc::new(Catalogue { entries, options: options.clone(), notes, replaced: AtomicBool::new(false) })
+    fn of(
+        entries: Vec<Entry>,
+        options: &TableOptions,
+        notes: Arc<Notes>,
+        proxywrite: Arc<Proxywrite>,
+    ) -> Arc<Catalogue> {
+        let (options, replaced) = (options.clone(), AtomicBool::new(false));
+        Arc::new(Catalogue { entries, options, notes, proxywrite, replaced })
     }
 
     /// Opens the tables of the configuration that is to take this one's place. A table in memory whose files are as they
@@ -115,7 +125,7 @@ impl Catalogue {
             }
         }
         match unopened.is_empty() {
-            true => Ok(Catalogue::of(entries, options, self.notes.clone())),
+            true => Ok(Catalogue::of(entries, options, self.notes.clone(), self.proxywrite.clone())),
             false => Err(unopened),
         }
     }
@@ -182,6 +192,15 @@ impl Catalogue {
                 }
             }
         }
+    }
+
+    /// Opens a table that is written while the system runs, or gives the one that this configuration or an earlier one has
+    /// open. **Blocks.**
+    ///
+    /// # Errors
+    /// It may not be written, or cannot be read; in one sentence.
+    pub fn open_writable(&self, spec: &TableSpec) -> Result<Writable, String> {
+        self.proxywrite.open(spec, &self.options)
     }
 
     /// What is to be said in the log.
@@ -301,6 +320,25 @@ mod tests {
         assert_eq!(missing.len(), 1);
         assert!(missing[0].0.to_string() == name && !missing[0].1.is_empty(), "{missing:?}");
         assert!(third.next(&specs(&[&name]), &options, |_| true).is_ok());
+    }
+
+    #[test]
+    fn a_written_table_keeps_its_owner_in_the_next_catalogue() {
+        let path = std::env::temp_dir().join(format!("ringpost-written-{}", std::process::id()));
+        let spec = TableSpec::parse(&format!("btree:{}", path.display()), TableType::Hash).unwrap();
+        let first = catalogue(&["static:x"]);
+        // A second owner would be refused the journal.
+        let held = first.open_writable(&spec).unwrap();
+        let next = first.next(&specs(&["static:y"]), &TableOptions::default(), |_| false).unwrap();
+        let shared = next.open_writable(&spec);
+        assert!(shared.is_ok(), "{shared:?}");
+        drop((held, shared));
+        for _ in 0..100 {
+            // Nor does it matter that the last has only just let go of it.
+            let again = next.open_writable(&spec);
+            assert!(again.is_ok(), "{again:?}");
+        }
+        std::fs::remove_file(path.with_extension("journal")).unwrap();
     }
 
     #[test]

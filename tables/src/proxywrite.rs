@@ -34,6 +34,7 @@ use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::task::{Poll, Waker};
+use std::thread::JoinHandle;
 
 use ringpost_core::lookup::{Found, LookupTrouble, TableSpec, TableType};
 
@@ -56,7 +57,20 @@ pub const LIVE_BYTES_MAX: usize = 512 << 20;
 #[derive(Debug)]
 pub struct Proxywrite {
     notes: Arc<Notes>,
-    open: Mutex<HashMap<TableSpec, Weak<Owner>>>,
+    open: Mutex<HashMap<TableSpec, Served>>,
+}
+
+/// A table's owner, as long as anybody has it, and its thread, which may end a moment later.
+#[derive(Debug)]
+struct Served {
+    owner: Weak<Owner>,
+    thread: JoinHandle<()>,
+}
+
+impl Served {
+    fn is_over(&self) -> bool {
+        self.owner.strong_count() == 0 && self.thread.is_finished()
+    }
 }
 
 /// A table that may be written. Cheap to clone.
@@ -124,8 +138,12 @@ impl Proxywrite {
             _ => spec.clone(),
         };
         let mut open = self.open.lock().expect("no holder of this lock panics");
-        if let Some(owner) = open.get(&spec).and_then(Weak::upgrade) {
+        if let Some(owner) = open.get(&spec).and_then(|served| served.owner.upgrade()) {
             return Ok(Writable(owner));
+        }
+        if let Some(served) = open.remove(&spec) {
+            // Nobody has it any more: its thread gives the journal back now, whatever became of it.
+            let _ = served.thread.join();
         }
         let content = match spec.kind {
             TableType::Internal => Content::in_memory(),
@@ -136,13 +154,13 @@ impl Proxywrite {
         };
         let (requests, receiver) = sync_channel(WAITING_MAX);
         let owned = spec.clone();
-        std::thread::Builder::new()
+        let thread = std::thread::Builder::new()
             .name("proxywrite".into())
             .spawn(move || content.serve(&owned, &receiver))
             .map_err(|error| format!("cannot start a thread: {}", reason_of(&error)))?;
         let owner = Arc::new(Owner { spec: spec.clone(), requests });
-        open.retain(|_, owner| owner.strong_count() > 0);
-        open.insert(spec, Arc::downgrade(&owner));
+        open.retain(|_, served| !served.is_over());
+        open.insert(spec, Served { owner: Arc::downgrade(&owner), thread });
         Ok(Writable(owner))
     }
 }

@@ -168,6 +168,14 @@ fn what_does_not_load_is_refused_with_file_and_line_and_changes_nothing() {
             last(&main, lines + 1),
             "smtpd_client_restrictions: hash:/nowhere/too: ",
         ),
+        (
+            setup
+                .clone()
+                .parameter("address_verify_map", "btree:/nowhere/at/all")
+                .parameter("smtpd_recipient_restrictions", "reject_unverified_recipient"),
+            last(&main, lines + 1),
+            "address_verify_map: btree:/nowhere/at/all: ",
+        ),
         (setup.clone().parameter("smtpd_tls_security_level", "encrypt"), last(&main, lines + 1), "refused"),
         (setup.clone().master_cf("smtp inet n\n"), last(&master, 1), ""),
         (setup.clone().master_cf("smtp unix - - n - - smtp\n"), String::new(), "nothing to serve"),

@@ -192,6 +192,7 @@ fn a_parameter_that_is_called_honoured_is_read() {
     // Read by expanding other parameters and by the configuration's own rules.
     const EXPANDED: &[&str] = &[
         "COMPATIBILITY_LEVEL",
+        "DATA_DIRECTORY",
         "MAIL_VERSION",
         "MULTI_INSTANCE_NAME",
         "MYDOMAIN",

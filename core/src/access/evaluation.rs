@@ -210,6 +210,7 @@ impl<'a, W: AccessWorld> Evaluation<'a, W> {
             }
             Restriction::BlockList(list) => self.block_list(list).await,
             Restriction::RejectMapsRbl => self.maps_rbl().await,
+            Restriction::RejectUnverified(party) => self.reject_unverified(*party).await,
             Restriction::Policy(service) => self.ask_policy(service, topic).await,
             Restriction::Class(place) => {
                 let rules = self.rules;

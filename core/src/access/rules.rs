@@ -1,6 +1,6 @@
 //! The rules of one service, read from its configuration.
 
-use super::{AccessLists, AccessRules, RejectCodes, ReplyCharacters, TemporaryFailure};
+use super::{AccessLists, AccessRules, RejectCodes, ReplyCharacters, TemporaryFailure, UnverifiedRules};
 use crate::config::{Name, Restriction, Subject, View, names, parse_block_list, types};
 use crate::maps::LocalNames;
 use crate::policy::PolicyDefaults;
@@ -46,6 +46,18 @@ impl AccessRules {
                 .iter()
                 .map(|action| action.to_ascii_lowercase())
                 .collect(),
+            unverified_sender: UnverifiedRules {
+                defer_code: code(view, names::UNVERIFIED_SENDER_DEFER_CODE),
+                reject_code: code(view, names::UNVERIFIED_SENDER_REJECT_CODE),
+                reason: view.text(names::UNVERIFIED_SENDER_REJECT_REASON),
+                failure: failure(view, names::UNVERIFIED_SENDER_TEMPFAIL_ACTION)?,
+            },
+            unverified_recipient: UnverifiedRules {
+                defer_code: code(view, names::UNVERIFIED_RECIPIENT_DEFER_CODE),
+                reject_code: code(view, names::UNVERIFIED_RECIPIENT_REJECT_CODE),
+                reason: view.text(names::UNVERIFIED_RECIPIENT_REJECT_REASON),
+                failure: failure(view, names::UNVERIFIED_RECIPIENT_TEMPFAIL_ACTION)?,
+            },
             policy: PolicyDefaults::read(view),
             soft_bounce: view.flag(names::SOFT_BOUNCE),
             probe_sender: probe_sender(view),
@@ -78,8 +90,12 @@ fn lists(view: &View<'_>) -> AccessLists {
     }
 }
 
+fn code(view: &View<'_>, name: Name<types::Int>) -> u16 {
+    u16::try_from(view.number(name)).unwrap_or(u16::MAX)
+}
+
 fn codes(view: &View<'_>) -> RejectCodes {
-    let code = |name| u16::try_from(view.number(name)).unwrap_or(u16::MAX);
+    let code = |name| code(view, name);
     RejectCodes {
         reject: code(names::REJECT_CODE),
         defer: code(names::DEFER_CODE),

@@ -5,6 +5,7 @@ mod dns_checks;
 mod lists;
 mod policy;
 mod tables;
+mod unverified;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -17,6 +18,7 @@ use crate::dns::{Answer, RecordType};
 use crate::lookup::{Found, LookupTrouble, MemoryTables, TableId, Tables, at_once};
 use crate::policy::{PolicyAnswer, PolicyService, PolicySettings};
 use crate::smtpd::{Client, NameStatus};
+use crate::verify::{AddressStatus, Verified};
 
 fn trouble() -> LookupTrouble {
     LookupTrouble { table: "test:domains".into(), reason: "gone".into() }
@@ -28,6 +30,8 @@ struct World {
     tables: MemoryTables,
     records: HashMap<(String, RecordType), Answer>,
     paused: std::cell::Cell<u32>,
+    /// What is known of addresses; none if nothing can be found out.
+    verified: Option<Verified>,
     /// What the policy server says; none if there is none.
     policy: Option<String>,
 }
@@ -86,6 +90,10 @@ impl AccessWorld for World {
             None => vec![format!("connect to {}: Connection refused", service.place)],
         };
         PolicyAnswer { action: self.policy.clone(), warnings }
+    }
+
+    async fn verify(&self, _: &str) -> Result<Verified, String> {
+        self.verified.clone().ok_or_else(|| "out of order".into())
     }
 
     async fn pause(&self, seconds: u32) {

@@ -9,6 +9,7 @@ use crate::config::Party;
 use crate::dns::{Answer, RecordType};
 use crate::lookup::{LookupTrouble, Tables};
 use crate::policy::{PolicyAnswer, PolicyService, PolicySettings};
+use crate::verify::Verified;
 
 /// Where an address leads.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,6 +68,12 @@ pub trait AccessWorld: Tables {
         _facts: &AccessFacts<'_>,
     ) -> impl Future<Output = PolicyAnswer> {
         std::future::ready(PolicyAnswer::default())
+    }
+
+    /// What is known of an address, after a probe if need be; an error says why that cannot be found out. A world without
+    /// probes knows nothing.
+    fn verify(&self, _address: &str) -> impl Future<Output = Result<Verified, String>> {
+        std::future::ready(Err("addresses are not verified here".into()))
     }
 
     /// Lets this many seconds pass.

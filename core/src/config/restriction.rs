@@ -126,6 +126,8 @@ pub enum Restriction {
     RejectUnknownDomain(Party),
     /// `reject_unlisted_sender`, `…_recipient`.
     RejectUnlisted(Party),
+    /// `reject_unverified_sender`, `…_recipient`: a probe has not found anybody there.
+    RejectUnverified(Party),
     /// `reject_multi_recipient_bounce`.
     RejectMultiRecipientBounce,
     /// `reject_unauth_destination`: we are neither the destination nor relay for it.
@@ -246,7 +248,6 @@ fn item<'t>(
             }
             return PolicyService::parse(argument).map(|service| Restriction::Policy(Box::new(service)));
         }
-        "reject_unverified_sender" | "reject_unverified_recipient" => return Err(NOT_SERVED.into()),
         _ => {}
     }
     if let Some(place) = grammar.classes.iter().position(|class| *class == word)
@@ -301,6 +302,8 @@ fn plain_item(name: &str) -> Option<Restriction> {
         "reject_unknown_recipient_domain" => Restriction::RejectUnknownDomain(Party::Recipient),
         "reject_unlisted_sender" => Restriction::RejectUnlisted(Party::Sender),
         "reject_unlisted_recipient" | "check_recipient_maps" => Restriction::RejectUnlisted(Party::Recipient),
+        "reject_unverified_sender" => Restriction::RejectUnverified(Party::Sender),
+        "reject_unverified_recipient" => Restriction::RejectUnverified(Party::Recipient),
         "reject_multi_recipient_bounce" => Restriction::RejectMultiRecipientBounce,
         "reject_unauth_destination" => Restriction::RejectUnauthDestination,
         "defer_unauth_destination" => Restriction::DeferUnauthDestination,

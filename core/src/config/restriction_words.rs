@@ -100,6 +100,7 @@ impl fmt::Display for Restriction {
             Restriction::Sleep(seconds) => return write!(f, "sleep {seconds}"),
             Restriction::RejectNonFqdn(party) => return write!(f, "reject_non_fqdn_{party}"),
             Restriction::RejectUnknownDomain(party) => return write!(f, "reject_unknown_{party}_domain"),
+            Restriction::RejectUnverified(party) => return write!(f, "reject_unverified_{party}"),
             Restriction::RejectUnlisted(party) => return write!(f, "reject_unlisted_{party}"),
             Restriction::Check(key, table) => return write!(f, "{} {}", key.word(), table.name),
             Restriction::CheckServer(subject, kind, table) => {

@@ -106,6 +106,8 @@ pub enum Status {
     Deliverable,
     /// Probe: would not be delivered.
     Undeliverable,
+    /// The same where that is not kept (`address_verify_negative_cache = no`).
+    UndeliverableUnkept,
 }
 
 impl Status {
@@ -117,6 +119,7 @@ impl Status {
             Status::SoftBounced => b"SOFTBOUNCE",
             Status::Deliverable => b"deliverable",
             Status::Undeliverable => b"undeliverable",
+            Status::UndeliverableUnkept => b"undeliverable-but-not-cached",
         }
     }
 }

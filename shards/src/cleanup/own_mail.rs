@@ -33,6 +33,18 @@ pub struct LocalMail<'a> {
     pub body: BodyKind,
     /// It needs SMTPUTF8.
     pub smtputf8: bool,
+    /// It only asks whether the recipient exists; see [`crate::verify`].
+    pub is_probe: bool,
+}
+
+/// Whether mapping makes several recipients of the one.
+///
+/// # Errors
+/// A table could not be asked.
+pub async fn expands_to_many(shard: &Rc<Shard>, mail: &LocalMail<'_>) -> Result<bool, StoreError> {
+    let queue_id = QueueId::new(shard.handle.wall().as_micros(), 0);
+    let mapped = map(shard, mail, queue_id).await?;
+    Ok(mapped.is_some_and(|mapped| mapped.recipients.len() > 1))
 }
 
 /// Stores a message of our own and gives it to the queue manager.
@@ -53,6 +65,10 @@ pub async fn store_local(shard: &Rc<Shard>, mail: LocalMail<'_>) -> Result<Queue
         arrival_us,
         client_name: "localhost",
         client_address: "127.0.0.1",
+        // Under this address its result is kept, whatever mapping makes of it.
+        ident: if mail.is_probe { mail.recipient.address } else { "" },
+        is_local: true,
+        is_probe: mail.is_probe,
         ..EnvelopeFields::default()
     };
     let mut envelope_chunks = Vec::new();

@@ -14,7 +14,7 @@ use ringpost_core::dsn::Status;
 use ringpost_core::envelope::{KeptRecipient, Reason, Recipient};
 use ringpost_core::lookup::{LookupTrouble, at_once};
 use ringpost_core::qmgr::{MessageId as QueuedId, Refilled, Resolved, SiteHandle};
-use ringpost_core::resolve::{AddressClass, Route};
+use ringpost_core::resolve::{AddressClass, ResolveSettings, Route};
 use ringpost_spool::{LoadError, MessageId};
 use smallvec::SmallVec;
 
@@ -45,7 +45,7 @@ pub(super) fn activate(shard: &Rc<Shard>, id: QueuedId) {
                 pump(&shard);
             });
         }
-        Some(message) if shard.settings.resolve.asks_tables() => {
+        Some(message) if asks_tables(shard, &message) => {
             let own = shard.clone();
             start(shard, async move { begin_attempt_asking(&own, &message).await });
         }
@@ -66,7 +66,7 @@ async fn load_and_activate(shard: Rc<Shard>, id: QueuedId) {
             let message = Rc::new(message);
             shard.qmgr.messages.borrow_mut().insert(id.0, message.clone());
             match message.in_pieces() {
-                None if shard.settings.resolve.asks_tables() => {
+                None if asks_tables(&shard, &message) => {
                     Box::pin(begin_attempt_asking(&shard, &message)).await;
                 }
                 None => begin_attempt(&shard, &message),
@@ -170,7 +170,7 @@ fn activated(shard: &Shard, message: &ActiveMessage, batch: &RecipientBatch) {
 /// Hands more recipients of an active message to the scheduler.
 pub(super) fn refill(shard: &Rc<Shard>, id: QueuedId, recipients_max: u32) {
     let message = shard.qmgr.message(id);
-    if message.in_pieces().is_none() && shard.settings.resolve.asks_tables() {
+    if message.in_pieces().is_none() && asks_tables(shard, &message) {
         let own = shard.clone();
         return start(shard, async move {
             let batch = next_recipients_asking(&own, &message, recipients_max).await;
@@ -341,9 +341,20 @@ async fn route<'a>(
     address: &'a str,
 ) -> Result<Route<'a>, LookupTrouble> {
     match message.envelope.filter() {
-        "" => shard.settings.resolve.resolve(&shard.tables, message.envelope.sender(), address).await,
+        "" => routes(shard, message).resolve(&shard.tables, message.envelope.sender(), address).await,
         filter => Ok(to_filter(&shard.settings, filter, address)),
     }
+}
+
+/// What decides about routes: probes may have some of their own.
+fn routes<'a>(shard: &'a Shard, message: &ActiveMessage) -> &'a ResolveSettings {
+    let settings = &shard.settings;
+    let probes = settings.probes.as_ref().filter(|_| message.envelope.is_probe());
+    probes.map_or(&settings.resolve, |probes| &probes.resolve)
+}
+
+fn asks_tables(shard: &Shard, message: &ActiveMessage) -> bool {
+    routes(shard, message).asks_tables()
 }
 
 /// The whole message goes through a filter, wherever its recipients' mail goes.

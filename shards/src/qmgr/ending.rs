@@ -80,6 +80,9 @@ pub(super) fn end_attempt(shard: &Rc<Shard>, id: QueuedId, end: AttemptEnd) {
         operator::forget_wish(shard, id);
     }
     let Some(message) = message else { return never_looked_at(shard, id, end) };
+    if message.envelope.is_probe() {
+        return end_probe(shard, id, message, end);
+    }
     if let AttemptEnd::Expired = end {
         expire(shard, &message);
     }
@@ -90,6 +93,19 @@ pub(super) fn end_attempt(shard: &Rc<Shard>, id: QueuedId, end: AttemptEnd) {
         shard.handle.spawn(tell_and_settle(shard.clone(), message, end, due));
     } else {
         settle(shard, &message, end);
+    }
+}
+
+/// A probe is over when it has been tried, whatever came of it.
+fn end_probe(shard: &Rc<Shard>, id: QueuedId, message: Rc<ActiveMessage>, end: AttemptEnd) {
+    match end {
+        AttemptEnd::Done | AttemptEnd::Expired => settle(shard, &message, AttemptEnd::Done),
+        // What deferred it has been told: it ends now, which the scheduler has to hear.
+        AttemptEnd::Retry { .. } => {
+            shard.qmgr.messages.borrow_mut().insert(id.0, message);
+            shard.qmgr.scheduler.borrow_mut().delete(id, now_ms(shard));
+        }
+        AttemptEnd::Held => settle(shard, &message, end),
     }
 }
 

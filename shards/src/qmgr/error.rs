@@ -16,7 +16,7 @@ use super::{DeliveryEnd, ending};
 use crate::message::ActiveMessage;
 use crate::settings::Agent;
 use crate::shard::Shard;
-use crate::trace;
+use crate::{trace, verify};
 
 /// Recipients of one message that are delivered to nobody, being gathered.
 pub(super) struct Undelivered<'a> {
@@ -72,6 +72,7 @@ impl<'a> Undelivered<'a> {
     /// Records the outcomes. Answers how many recipients are deferred.
     pub(super) fn finish(self) -> u32 {
         let Undelivered { shard, message, end } = self;
+        let end = verify::settled(message, end);
         if end.sent.is_empty() && end.deferred.is_empty() && end.reports.is_empty() {
             return 0;
         }
@@ -86,6 +87,7 @@ impl<'a> Undelivered<'a> {
     fn log(&self, process: &'static str, recipient: u32, status: logline::Status, reason: &Reason) {
         let chosen = self.message.at_hand(&[recipient]);
         let Some(address) = chosen.recipient(recipient) else { return };
+        let status = verify::logged(self.shard, self.message, status, &reason.text);
         let now_us = self.shard.handle.wall().as_micros();
         let (arrival_us, active_us) = (self.message.envelope.arrival_us(), self.message.active_at_us.get());
         let dsn = reason.status.to_string();

@@ -25,6 +25,7 @@ use crate::qmgr::Qmgr;
 use crate::slots::Slots;
 use crate::smtp::SmtpTransport;
 use crate::transcript::Transcripts;
+use crate::verify::{self, Verify};
 use crate::{anvil, control, flush, mesh, qmgr, slots, smtp, spool_disk, tables};
 
 /// Clients that the kernel holds for us between two turns; `net.core.somaxconn` bounds it too.
@@ -64,7 +65,7 @@ struct Ready {
 
 /// Recovers the spool and takes the addresses; accepts and delivers nothing yet.
 async fn start(handle: Handle, parts: Parts) -> Result<Ready, Failure> {
-    let Parts { index, settings, mesh, loads, catalogue, idle_board, started: _ } = parts;
+    let Parts { index, settings, mesh, loads, catalogue, probe_results, idle_board, started: _ } = parts;
     let log = Log::open(&handle, &settings)?;
     let spool = spool_disk::open(&handle, &settings, index).await?;
     let addresses = settings.listeners.iter().map(|listener| listener.address);
@@ -80,6 +81,7 @@ async fn start(handle: Handle, parts: Parts) -> Result<Ready, Failure> {
         slots: Slots::default(),
         anvil: Anvil::new(settings.anvil_unit),
         flush: Flush::default(),
+        verify: Verify::default(),
         policy: PolicyClients::default(),
         transport: SmtpTransport::new(index, idle_board),
         transcripts: Transcripts::new(handle.now().as_nanos() / 1_000_000),
@@ -97,7 +99,7 @@ async fn start(handle: Handle, parts: Parts) -> Result<Ready, Failure> {
         prepared: RefCell::default(),
         listeners: OpenListeners::default(),
     });
-    let first = Shard::of(0, settings, &catalogue, resolver, lasting.clone());
+    let first = Shard::of(0, settings, &catalogue, probe_results, resolver, lasting.clone());
     lasting.newest.replace(Some(first));
     Ok(Ready { lasting, listeners, mesh: mesh.from, control: mesh.control })
 }
@@ -176,6 +178,7 @@ impl Lasting {
     /// Starts the tasks that only some settings need, unless they run already.
     pub(super) fn start_services(self: &Rc<Self>) {
         anvil::start(self);
+        verify::start(self);
         smtp::start_statistics(self);
     }
 }

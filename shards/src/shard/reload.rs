@@ -25,6 +25,7 @@ use hashbrown::HashMap;
 use ringpost_reactor::local::{OneshotSender, oneshot};
 use ringpost_reactor::{AppendFile, Listener};
 use ringpost_tables::Catalogue;
+use ringpost_tables::proxywrite::Writable;
 
 use super::{Lasting, Shard, life};
 use crate::dns::Resolver;
@@ -40,6 +41,8 @@ pub struct Next {
     pub settings: Arc<Settings>,
     /// Their tables.
     pub catalogue: Arc<Catalogue>,
+    /// What probes of addresses found out, if any are sent.
+    pub probe_results: Option<Writable>,
     /// What of the configuration waits for a restart; one shard logs it.
     pub warnings: Vec<String>,
 }
@@ -132,7 +135,8 @@ impl Lasting {
             true => newest.resolver.clone(),
             false => Resolver::new(self.handle.clone(), settings.dns_servers.clone()),
         };
-        let shard = Shard::of(next.generation, settings.clone(), &next.catalogue, resolver, self.clone());
+        let (tables, results) = (&next.catalogue, next.probe_results.clone());
+        let shard = Shard::of(next.generation, settings.clone(), tables, results, resolver, self.clone());
         Ok(Prepared { shard, listeners, log_file, warnings: next.warnings.clone() })
     }
 

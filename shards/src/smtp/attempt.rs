@@ -20,7 +20,7 @@ use crate::smtp::endpoint::ServerEndpoint;
 use crate::smtp::hand_over;
 use crate::smtp::route::{self, NoServers, Server};
 use crate::smtp::tls;
-use crate::{trace, transcript};
+use crate::{trace, transcript, verify};
 
 /// Delivers over the kept connection, else over others to the site's servers in order. Leaves in `connection`
 /// what can carry another mail.
@@ -490,6 +490,7 @@ impl<'a> Attempt<'a> {
     ) {
         let chosen = self.message.at_hand(&[recipient]);
         let Some(address) = chosen.recipient(recipient) else { return };
+        let status = verify::logged(self.shard, &self.message, status, text);
         let now_us = self.shard.handle.wall().as_micros();
         let dsn = dsn.to_string();
         let line = logline::Delivery {
@@ -543,7 +544,7 @@ fn mail_request<'a>(fields: &EnvelopeFields<'a>, queue_id: &'a str) -> MailReque
         ret: fields.ret,
         envid: fields.envid,
         origin: fields.origin(),
-        ident: if fields.ident.is_empty() { queue_id } else { fields.ident },
+        ident: if fields.ident.is_empty() || fields.is_probe { queue_id } else { fields.ident },
         is_local: fields.is_local,
         is_probe: fields.is_probe,
     }

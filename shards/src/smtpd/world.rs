@@ -11,12 +11,13 @@ use ringpost_core::lookup::{Found, LookupTrouble, TableId, Tables};
 use ringpost_core::policy::{PolicyAnswer, PolicyContext, PolicyService, PolicySettings, request};
 use ringpost_core::resolve::is_plain;
 use ringpost_core::rewrite::Context;
+use ringpost_core::verify::Verified;
 use ringpost_reactor::{Endpoint, Stream};
 use ringpost_tables::Shelf;
 
 use crate::addresses::Addresses;
-use crate::policy;
 use crate::shard::Shard;
+use crate::{policy, verify};
 
 /// A shard as the restrictions of one session see it.
 #[derive(Clone, Copy)]
@@ -96,6 +97,10 @@ impl AccessWorld for World<'_> {
             policy_context: settings.policy_context,
         };
         policy::ask(self.shard, self.number, service, settings, &request(facts, &context)).await
+    }
+
+    async fn verify(&self, address: &str) -> Result<Verified, String> {
+        verify::status(self.shard, address).await
     }
 
     async fn pause(&self, seconds: u32) {

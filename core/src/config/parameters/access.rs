@@ -71,20 +71,20 @@ parameters! {
         "The reply code for an unknown recipient in a virtual alias domain.";
     UNKNOWN_VIRTUAL_MAILBOX_REJECT_CODE "unknown_virtual_mailbox_reject_code" Int = "550", Honoured("smtpd"),
         "The reply code for an unknown recipient in a virtual mailbox domain.";
-    UNVERIFIED_RECIPIENT_DEFER_CODE "unverified_recipient_defer_code" Int = "450", WithoutEffect("address probes are not served yet"),
+    UNVERIFIED_RECIPIENT_DEFER_CODE "unverified_recipient_defer_code" Int = "450", Honoured("verify"),
         "The reply code while a recipient is being verified.";
-    UNVERIFIED_RECIPIENT_REJECT_CODE "unverified_recipient_reject_code" Int = "450", WithoutEffect("address probes are not served yet"),
+    UNVERIFIED_RECIPIENT_REJECT_CODE "unverified_recipient_reject_code" Int = "450", Honoured("verify"),
         "The reply code when verification of a recipient failed.";
-    UNVERIFIED_RECIPIENT_REJECT_REASON "unverified_recipient_reject_reason" Raw = "", WithoutEffect("address probes are not served yet"),
+    UNVERIFIED_RECIPIENT_REJECT_REASON "unverified_recipient_reject_reason" Raw = "", Honoured("verify"),
         "The text when verification of a recipient failed.";
-    UNVERIFIED_RECIPIENT_TEMPFAIL_ACTION "unverified_recipient_tempfail_action" Text = "$reject_tempfail_action", WithoutEffect("address probes are not served yet"),
+    UNVERIFIED_RECIPIENT_TEMPFAIL_ACTION "unverified_recipient_tempfail_action" Text = "$reject_tempfail_action", Honoured("verify"),
         "What follows when a recipient cannot be verified now.";
-    UNVERIFIED_SENDER_DEFER_CODE "unverified_sender_defer_code" Int = "450", WithoutEffect("address probes are not served yet"),
+    UNVERIFIED_SENDER_DEFER_CODE "unverified_sender_defer_code" Int = "450", Honoured("verify"),
         "The reply code while a sender is being verified.";
-    UNVERIFIED_SENDER_REJECT_CODE "unverified_sender_reject_code" Int = "450", WithoutEffect("address probes are not served yet"),
+    UNVERIFIED_SENDER_REJECT_CODE "unverified_sender_reject_code" Int = "450", Honoured("verify"),
         "The reply code when verification of a sender failed.";
-    UNVERIFIED_SENDER_REJECT_REASON "unverified_sender_reject_reason" Raw = "", WithoutEffect("address probes are not served yet"),
+    UNVERIFIED_SENDER_REJECT_REASON "unverified_sender_reject_reason" Raw = "", Honoured("verify"),
         "The text when verification of a sender failed.";
-    UNVERIFIED_SENDER_TEMPFAIL_ACTION "unverified_sender_tempfail_action" Text = "$reject_tempfail_action", WithoutEffect("address probes are not served yet"),
+    UNVERIFIED_SENDER_TEMPFAIL_ACTION "unverified_sender_tempfail_action" Text = "$reject_tempfail_action", Honoured("verify"),
         "What follows when a sender cannot be verified now.";
 }

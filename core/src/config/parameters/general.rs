@@ -17,7 +17,7 @@ parameters! {
         "The directory of the configuration.";
     DAEMON_DIRECTORY "daemon_directory" Text = "/usr/libexec/postfix", WithoutEffect("one program holds all services"),
         "The directory of the daemons.";
-    DATA_DIRECTORY "data_directory" Text = "/var/lib/postfix", WithoutEffect("nothing is kept outside the queue directory"),
+    DATA_DIRECTORY "data_directory" Text = "/var/lib/postfix", Honoured("default of address_verify_map"),
         "The directory of caches and random state.";
     DEBUG_PEER_LEVEL "debug_peer_level" Int = "2", WithoutEffect("there is no log of single peers"),
         "How much more is logged of the peers in debug_peer_list.";

@@ -19,7 +19,7 @@ parameters! {
         "Whether an authorisation id is sent.";
     SMTP_ADDRESS_PREFERENCE "smtp_address_preference" Word("any" "ipv4" "ipv6") = "any", Honoured("smtp"),
         "The version of IP that is tried first.";
-    SMTP_ADDRESS_VERIFY_TARGET "smtp_address_verify_target" Text = "rcpt", WithoutEffect("address probes are not served yet"),
+    SMTP_ADDRESS_VERIFY_TARGET "smtp_address_verify_target" Text = "rcpt", Refused { reason: "probes end with RCPT", weakens: Weakens::Never },
         "The stage at which a probe ends.";
     SMTP_ALWAYS_SEND_EHLO "smtp_always_send_ehlo" Bool = "yes", WithoutEffect("EHLO is always tried first"),
         "Whether EHLO is sent even to servers whose greeting does not say ESMTP.";
