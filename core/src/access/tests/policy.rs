@@ -35,8 +35,7 @@ fn messages_are_marked_and_classes_followed() {
     case.rules.lists.recipient.pop();
     assert_eq!(case.rcpt(), "OK");
     assert!(!case.memory.actions.is_empty());
-    let triggers = "prepend: <to@relay.example>: Recipient address triggers PREPEND X-Policy: seen";
-    assert_eq!(case.notes, [triggers]);
+    assert!(case.notes.is_empty(), "Postfix logs nothing of it: {:?}", case.notes);
 
     let mut case = told("FILTER nowhere");
     case.rules.lists.recipient.pop();
