@@ -239,7 +239,14 @@ fn parse_quoted_local(text: &str) -> Result<(Cow<'_, str>, &str), AddressError> 
 /// RFC 5321 §4.1.2: Dot-string. Where not strict, dots may stand anywhere (they do, in the field); such a local part
 /// is quoted so that what we send is correct.
 fn parse_plain_local(text: &str, strict: bool) -> Result<(Cow<'_, str>, &str), AddressError> {
-    let end = text.bytes().position(|byte| !is_atext(byte) && byte != b'.').unwrap_or(text.len());
+    let mut end = text.bytes().position(|byte| !is_atext(byte) && byte != b'.').unwrap_or(text.len());
+    if !strict && let Some(last) = text[end..].rfind('@').filter(|last| *last > 0) {
+        // Several `@`: the last one ends the local part, as in Postfix.
+        let between = text[end..end + last].bytes();
+        if between.into_iter().all(|byte| is_atext(byte) || matches!(byte, b'.' | b'@')) {
+            end += last;
+        }
+    }
     let (local, rest) = text.split_at(end);
     if local.is_empty() {
         return Err(AddressError::Syntax);
@@ -376,6 +383,8 @@ mod tests {
         check("<postmaster>", "postmaster");
         check("<@x.example,@y.example:a@b.example>", "a@b.example");
         check("<a@b.example.>", "a@b.example");
+        check("<a@b@c>", "\"a@b\"@c");
+        check("<a@@b.example>", "\"a@\"@b.example");
         check("<a@[192.0.2.1]>", "a@[192.0.2.1]");
         check("<a@[IPv6:2001:db8::1]>", "a@[IPv6:2001:db8::1]");
         check("<\"a b\"@c.example>", "\"a b\"@c.example");
@@ -398,7 +407,8 @@ mod tests {
             "<a@b",
             "a@b>",
             "<a@>",
-            "<a@b@c>",
+            "<a@b c@d>",
+            "<a@b@>",
             "<a b@c>",
             "<a@[300.1.1.1]>",
             "<a@[IPv6:zz]>",

@@ -122,7 +122,7 @@ impl Incoming {
 
     /// Makes the message durable and gives it to the queue manager. `Ok` is what a 250 may be answered to.
     pub async fn finish(
-        mut self,
+        mut self: Box<Self>,
         shard: &Rc<Shard>,
         service: &SmtpdService,
         session: &Session,
@@ -139,7 +139,7 @@ impl Incoming {
     }
 
     /// Gives up what was stored of a message that will not be.
-    pub fn abandon(self, shard: &Shard) {
+    pub fn abandon(self: Box<Self>, shard: &Shard) {
         for chunks in [self.chunks, self.envelope_chunks].into_iter().filter(|chunks| !chunks.is_empty()) {
             shard.spool.abandon_chunks(chunks);
         }
@@ -173,15 +173,16 @@ impl Incoming {
             if total <= INLINE_CONTENT_BYTES_MAX {
                 return self.store_inline(shard, service, session, pieces).await;
             }
-            self.store_pieces(shard, &pieces).await?;
+            // What only large mail needs is boxed, so that no idle session has room for it.
+            Box::pin(self.store_pieces(shard, &pieces)).await?;
         } else {
-            self.store_chunk(shard, service, session, &bytes, true).await?;
+            Box::pin(self.store_chunk(shard, service, session, &bytes, true)).await?;
             if self.actions.discard {
                 self.log_message_id(shard);
                 return Ok(());
             }
         }
-        self.store_chunked(shard, service, session).await
+        Box::pin(self.store_chunked(shard, service, session)).await
     }
 
     async fn store_inline(

@@ -72,7 +72,8 @@ struct Server<'a> {
     watch: DrainWatch,
     replies: Vec<u8>,
     content: Vec<u8>,
-    incoming: Option<Incoming>,
+    /// Boxed, so that an idle session has no room for it.
+    incoming: Option<Box<Incoming>>,
     /// What came behind the proxy's header.
     early: Option<Input>,
 }

@@ -57,6 +57,11 @@ fn mail_that_leaves_is_followed_to_its_relay_host() {
 access of unknown[192.0.2.1]
     smtpd_relay_restrictions: permit_mynetworks: says nothing
     smtpd_relay_restrictions: an item about logins or certificates: says nothing
+    relayhost: [hub.here.example]
+    default_transport: smtp
+    inline:{{far.example = slow:}}: user@far.example: not found
+    inline:{{far.example = slow:}}: far.example: \"slow:\"
+    transport_maps: far.example has slow:
     smtpd_relay_restrictions: defer_unauth_destination: refuses: 454 4.7.1 <user@far.example>: Relay access denied
     access       refused: 454 4.7.1 <user@far.example>: Relay access denied
 resolve <user@far.example> for mail of <s@here.example>

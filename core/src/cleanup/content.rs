@@ -147,6 +147,8 @@ pub struct Cleaner {
     /// A line has begun in what was fed before.
     within_line: bool,
     begun: bool,
+    /// The MIME fault that refuses the message.
+    mime_fault: Option<MimeError>,
     /// A table could not be asked.
     trouble: Option<Trouble>,
     grown_bytes: i64,
@@ -175,6 +177,7 @@ impl Cleaner {
             held: HeldHeader::default(),
             within_line: false,
             begun: false,
+            mime_fault: None,
             trouble: None,
             grown_bytes: 0,
             eight_bit: false,
@@ -403,7 +406,12 @@ impl Cleaner {
         self.checks.notes.push(CleanupNote::info(format!(
             "reject: mime-error {text}: {shown} from {client}; from=<{sender}> to=<{recipient}>"
         )));
-        self.checks.refusal.get_or_insert_with(|| Reply::new(550, "5.6.0", text));
+        // Of several faults the client hears the gravest, as in Postfix.
+        let is_first = self.checks.refusal.is_none();
+        if is_first || self.mime_fault.is_some_and(|known| error < known) {
+            self.mime_fault = Some(error);
+            self.checks.refusal = Some(Reply::new(550, "5.6.0", text));
+        }
     }
 }
 

@@ -143,7 +143,7 @@ impl MappedEnvelope {
     }
 
     /// Adds what comes when all recipients are known: `always_bcc`, and what access tables and checks of the content
-    /// want. REDIRECT leaves one recipient.
+    /// want. REDIRECT leaves one recipient: in place of that which Postfix has first, which sorts by domain.
     ///
     /// # Errors
     /// What mapping runs into.
@@ -159,6 +159,15 @@ impl MappedEnvelope {
             self.copy(mapper, address).await?;
         }
         if let Some(target) = &actions.redirect {
+            let place = |one: &MappedRecipient| {
+                let (local, domain) = one.address.rsplit_once('@').unwrap_or((&one.address, ""));
+                (domain.to_lowercase(), local.to_lowercase())
+            };
+            if let Some(first) =
+                (0..self.recipients.len()).min_by_key(|&index| place(&self.recipients[index]))
+            {
+                self.recipients.swap(0, first);
+            }
             self.recipients.truncate(1);
             if let Some(only) = self.recipients.first_mut() {
                 if mapper.settings.keeps_original && only.original.is_empty() {

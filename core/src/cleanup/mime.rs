@@ -5,8 +5,8 @@
 //! On failure: [`MimeError`], where the configuration wants to hear of it; the message is read on.
 //! Standards: RFC 2045, RFC 2046.
 
-/// What is wrong with a message's MIME.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What is wrong with a message's MIME, the gravest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum MimeError {
     /// More open boundaries than `mime_nesting_limit`.
     Nesting,
@@ -226,10 +226,14 @@ impl Mime {
                     continue;
                 };
                 let (Token::Word(text) | Token::Quoted(text)) = text else { continue };
+                let text = text[..text.len().min(settings.boundary_bytes_max)].to_vec();
+                // Said again it is no level of its own.
+                if self.boundaries.last().is_some_and(|open| open.text == text) {
+                    continue;
+                }
                 if self.boundaries.len() > settings.nesting_max {
                     return settings.reports_nesting.then_some(MimeError::Nesting);
                 }
-                let text = text[..text.len().min(settings.boundary_bytes_max)].to_vec();
                 self.boundaries.push(Boundary { text, default });
             }
         } else {
@@ -258,7 +262,11 @@ impl Mime {
                 self.encoding = Encoding::SevenBit;
                 return error;
             }
-            Kind::Multipart if blank => self.kind = Kind::Other,
+            // What stands before the first part is plain, whatever was said of the parts.
+            Kind::Multipart if blank => {
+                self.kind = Kind::Other;
+                self.encoding = Encoding::SevenBit;
+            }
             _ => {}
         }
         self.headers = None;

@@ -114,7 +114,8 @@ impl Session {
     pub fn deny(&mut self, reply: &Reply, replies: &mut Vec<u8>) {
         self.denied = true;
         self.errors += 1;
-        self.note_reject("CONNECT", reply.line(), None);
+        // Also behind XCLIENT, which begins the session again.
+        self.note_reject(self.after, reply.line(), None);
         self.say(replies, reply.line());
     }
 }

@@ -186,9 +186,7 @@ impl Session {
                 self.say(replies, "452 4.5.3 Error: too many recipients");
                 // A list server that goes on is answered in peace for a while; RFC 5321 §4.5.3.1.10.
                 self.overshoot = self.overshoot.saturating_add(1);
-                if self.overshoot > self.settings.recipient_overshoot_limit {
-                    self.done(Verb::Rcpt, false);
-                }
+                self.done(Verb::Rcpt, self.overshoot <= self.settings.recipient_overshoot_limit);
                 None
             }
             Ok(rcpt) => {

@@ -134,9 +134,9 @@ impl Session {
         let (word, arguments) = line.split_at(word_end);
         let is_void = |void: &String| void.eq_ignore_ascii_case(word);
         if self.settings.noop_commands.iter().any(is_void) {
-            self.statistics.count(Verb::Noop);
+            // Like Postfix: not among the session's commands, but among those that get nothing done.
             self.say(replies, "250 2.0.0 Ok");
-            self.done(Verb::Noop, true);
+            self.junk_command();
             return None;
         }
         let verb = Verb::of(word);
@@ -194,11 +194,15 @@ impl Session {
             self.errors += 1;
         }
         if verb.is_junk() {
-            if self.junk > self.settings.junk_command_limit {
-                self.errors += 1;
-            }
-            self.junk = self.junk.saturating_add(1);
+            self.junk_command();
         }
+    }
+
+    fn junk_command(&mut self) {
+        if self.junk > self.settings.junk_command_limit {
+            self.errors += 1;
+        }
+        self.junk = self.junk.saturating_add(1);
     }
 
     /// A message was accepted: earlier faults are forgiven, as Postfix does.

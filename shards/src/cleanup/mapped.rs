@@ -84,7 +84,11 @@ impl Incoming {
         if let Some(mapped) = &mut mapped {
             self.expanded = std::mem::take(&mut mapped.expanded);
         }
-        let filter = self.actions.filter.take();
+        // REDIRECT goes before every filter.
+        let filter = match self.actions.redirect.is_some() {
+            true => String::new(),
+            false => self.actions.filter.take().map_or_else(|| service.content_filter.clone(), String::from),
+        };
         let forwarded = session.forwarded();
         let forwarded_address = forwarded.and_then(|told| told.address).map(AddressText::new);
         let told_client = forwarded.filter(|told| told.tells_client).map(|told| Origin {
@@ -109,7 +113,7 @@ impl Incoming {
             client_port: client.port,
             helo: session.helo().unwrap_or_default(),
             protocol: session.protocol(),
-            filter: filter.as_deref().unwrap_or(&service.content_filter),
+            filter: &filter,
             forwarded: told_client,
             ident: forwarded.and_then(|told| told.ident.as_deref()).unwrap_or_default(),
             is_local: forwarded.and_then(|told| told.is_local).unwrap_or(self.is_local),

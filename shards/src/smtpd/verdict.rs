@@ -77,7 +77,7 @@ impl Server<'_> {
             return;
         }
         if self.incoming.is_none() {
-            let incoming = Incoming::open(self.shard, self.number);
+            let incoming = Box::new(Incoming::open(self.shard, self.number));
             self.session.name_transaction(incoming.queue_id.as_str());
             self.drain_log();
             self.log_client(&incoming);

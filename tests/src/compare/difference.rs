@@ -68,6 +68,30 @@ pub const INTENDED: &[Intended] = &[
         and_the_rest: true,
     },
     Intended {
+        reason: "addresses are kept without the dot at their end; they name the same mailbox",
+        what: "verdict",
+        after: "",
+        left: ".example.>",
+        right: ".example>",
+        and_the_rest: false,
+    },
+    Intended {
+        reason: "a mailbox that is written with quotes and without gets one copy; Postfix 3.7 keeps both recipients",
+        what: "delivered",
+        after: "",
+        left: "joe@inner.example joe@inner.example",
+        right: "joe@inner.example\n",
+        and_the_rest: false,
+    },
+    Intended {
+        reason: "a part of a message that is encoded says so; Postfix 3.7 calls it 7bit",
+        what: "delivered",
+        after: "",
+        left: "Content-Type: message/partial",
+        right: "Content-Transfer-Encoding: quoted-printable",
+        and_the_rest: false,
+    },
+    Intended {
         reason: HELP,
         what: "reply to HELP",
         after: "",
@@ -106,8 +130,8 @@ pub fn differences(case: &str, dialogue: &Dialogue, left: &Outcome, right: &Outc
         let (said, one) = left.replies.get(index).unwrap_or(&none);
         let (also_said, other) = right.replies.get(index).unwrap_or(&none);
         if one != other || said != also_said {
-            let before = index.checked_sub(1).and_then(|before| left.replies.get(before));
-            let before = before.map_or(String::new(), |(said, reply)| format!("{said}: {reply}"));
+            let before = left.replies.iter().take(index).map(|(said, reply)| format!("{said}: {reply}\n"));
+            let before = before.collect::<String>();
             differ(format!("reply to {said}"), before, one, other);
         }
     }

@@ -165,7 +165,7 @@ fn checks_of_the_content_add_copies_and_redirect() {
     asked.actions.add_bcc("copy@d.example");
     asked.check(&["x@y.example", "z@y.example", "copy@d.example-"]);
     asked.actions.redirect = Some("elsewhere".into());
-    asked.check(&["elsewhere@here.example<x@y.example"]);
+    asked.check(&["elsewhere@here.example<copy@d.example-"]);
 }
 
 #[test]
