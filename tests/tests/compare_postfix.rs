@@ -1,12 +1,19 @@
 //! Ringpost decides like Postfix on the same configurations; `make compare-postfix` says more dialogues.
 
 use std::path::PathBuf;
+use std::process::Command;
 
 use ringpost_tests::compare::{self, Case, Kind, Wanted};
-use ringpost_tests::{peers, skip};
+use ringpost_tests::{engine, peers, skip};
 
 /// Dialogues where Postfix is compared with itself.
 const DIALOGUES_WITH_ITSELF: usize = 12;
+
+/// Dialogues for each configuration where Ringpost is compared: together about a hundred, in half a minute.
+const DIALOGUES: &str = "4";
+
+/// What the dialogues are made from. Another seed than that of `make compare-postfix`.
+const SEED: &str = "4";
 
 fn postfix() -> Result<Kind, String> {
     if !rustix::process::geteuid().is_root() {
@@ -40,4 +47,17 @@ fn postfix_is_like_itself_and_unlike_itself_with_another_configuration() {
     for what in ["reply to RCPT", "delivered", "verdict"] {
         assert!(differs(what), "the comparison does not see that {what} differs");
     }
+}
+
+#[test]
+fn ringpost_is_like_postfix_on_every_configuration() {
+    if let Err(why) = postfix() {
+        skip!("{why}");
+    }
+    let words = ["--dialogues", DIALOGUES, "--seed", SEED, "--ringpost"];
+    let mut comparison = Command::new(env!("CARGO_BIN_EXE_compare-postfix"));
+    comparison.args(words).arg(engine::binary());
+    let output = comparison.output().unwrap_or_else(|error| panic!("cannot run {comparison:?}: {error}"));
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
 }
