@@ -204,8 +204,6 @@ impl Session {
     fn vrfy_command(&mut self, arguments: &str, replies: &mut Vec<u8>) -> Option<Request> {
         let wrong = if self.settings.disable_vrfy {
             Some("502 5.5.1 VRFY command is disabled")
-        } else if self.settings.helo_required && self.helo.is_none() {
-            Some(SEND_HELO_FIRST)
         } else if words(arguments).count() != 1 {
             Some("501 5.5.4 Syntax: VRFY address")
         } else {

@@ -50,12 +50,19 @@ impl Intended {
 /// Every intended difference; Postfix is on the left.
 pub const INTENDED: &[Intended] = &[
     Intended {
-        reason: "smtpd_end_of_data_restrictions end the transaction that they refuse (RFC 5321 section 4.1.1.4); \
-                 Postfix 3.7 goes on with its sender and recipients, so that the next message is refused too",
+        reason: REFUSED_AT_END,
         what: "reply to MAIL FROM",
         after: "(content): 554 5.7.1 <end@",
         left: "503 5.5.1 Error: nested MAIL command",
         right: "250 2.1.0 Ok",
+        and_the_rest: true,
+    },
+    Intended {
+        reason: REFUSED_AT_END,
+        what: "reply to ETRN",
+        after: "(content): 554 5.7.1 <end@",
+        left: "503 Error: MAIL transaction in progress",
+        right: "459 <",
         and_the_rest: true,
     },
     Intended {
@@ -109,6 +116,9 @@ pub const INTENDED: &[Intended] = &[
     },
 ];
 
+const REFUSED_AT_END: &str = "smtpd_end_of_data_restrictions end the transaction that they refuse (RFC 5321 section \
+                              4.1.1.4); Postfix 3.7 goes on with its sender and recipients, so that the next message \
+                              is refused too";
 const HELP: &str = "HELP is answered, as RFC 5321 section 4.1.1.8 wants it";
 
 /// What differs.
