@@ -3,7 +3,7 @@
 //! Receives: requests of sessions, as bytes; what servers answer.
 //! Sends:    the request over a connection of this shard to that service; the action to the session.
 //! Owns:     the idle connections of this shard, by service.
-//! Limits:   [`CONNECTIONS_MAX`] connections to a service; who finds all of them busy waits for one as long as one try
+//! Limits:   `CONNECTIONS_MAX` connections to a service; who finds all of them busy waits for one as long as one try
 //!           may take. Connections end when they are idle, old or used up as `smtpd_policy_service_*` say; an answer has
 //!           at most `ringpost_core::policy::ANSWER_BYTES_MAX` bytes, and one try its time limit in all.
 //! On failure: tried again as configured, then the session does what the default action says. Only that session waits.

@@ -4,7 +4,7 @@
 //! Sends:    the steps of `shard::Step` to every shard, and to whoever asked what came of it.
 //! Owns:     the settings and the tables that hold now; those of older generations until nobody uses them, so that no
 //!           shard ever spends its time on freeing a large table.
-//! Limits:   one reload at a time; another waits for it. [`LINES_MAX`] errors are told. A shard has [`PATIENCE`] to answer.
+//! Limits:   one reload at a time; another waits for it. [`LINES_MAX`] errors are told. A shard has `PATIENCE` to answer.
 //! On failure: whatever is wrong is found before anything changes: the old settings keep running, untouched, and the log
 //!           says why. What waits for a restart is told as a warning.
 //! Standards: Postfix's `postfix reload`; master(8) for SIGHUP.

@@ -5,7 +5,7 @@
 //! Owns:     the probes on their way to the addresses whose home this shard is, and who waits for them. What was found
 //!           out is kept in one table for all shards (`address_verify_map`), with one owner and a journal, which each
 //!           generation of settings names anew.
-//! Limits:   `address_verify_pending_request_limit` probes at a time, over all shards; [`WAITING_MAX`] sessions hear of
+//! Limits:   `address_verify_pending_request_limit` probes at a time, over all shards; `WAITING_MAX` sessions hear of
 //!           one; the table's own limits.
 //! On failure: a question that cannot be asked is `address verification problem`; a probe that is lost is sent again when
 //!           somebody asks after `PROBE_SECONDS_MAX`; a full ring costs a session its early answer, and it looks into the
