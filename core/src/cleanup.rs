@@ -39,7 +39,7 @@ pub use recipients::first_occurrences;
 
 // What is done to mail that leaves is made of the same parts.
 pub(crate) use address_list::{AddressList, folded};
-pub(crate) use checks::is_header;
+pub(crate) use checks::{Fate, Inspected, LOGGED_BYTES_MAX, LineEdit};
 pub(crate) use content::{has_addresses, header_name, is_of_part, next_line, stuffed, wire};
 pub(crate) use mime::{HeaderClass, Mime};
 

@@ -29,6 +29,7 @@ pub mod queue_id;
 pub mod reply;
 pub mod resolve;
 pub mod rewrite;
+pub mod rfc822;
 pub mod smtp;
 pub mod smtpd;
 pub mod transcript;

@@ -15,15 +15,13 @@ mod checks;
 mod quoted_printable;
 
 use crate::cleanup::{
-    AddressList, CleanupNote, HeaderClass, Mapper, MappingSettings, Mime, MimeSettings, folded,
-    has_addresses, header_name, is_of_part, next_line, stuffed, wire,
+    AddressList, CleanupNote, Fate, HeaderClass, Inspected, Mapper, MappingSettings, Mime, MimeSettings,
+    folded, has_addresses, header_name, is_of_part, next_line, stuffed, wire,
 };
 use crate::header::Header;
 use crate::lookup::Tables;
 use crate::maps::{Key, Maps};
 use crate::resolve::ResolveSettings;
-
-use checks::{Action, Part};
 
 /// What the administrator decided about mail that leaves.
 #[derive(Debug, Clone, Default)]
@@ -302,11 +300,11 @@ impl Converter {
             return Ok(());
         }
         let (parameter, maps) = self.checks_for(world.settings, class, name);
-        match self.check(world, Part::Header, (parameter, maps), &text).await? {
-            Action::Keep => {}
-            Action::Drop => return Ok(()),
-            Action::Replace(new) => text = new.into_bytes(),
-            Action::Prepend(line) => out.extend_from_slice(&wire(line.as_bytes())),
+        match self.check(world, Inspected::Header, (parameter, maps), &text).await? {
+            Fate::Keep => {}
+            Fate::Drop => return Ok(()),
+            Fate::Replace(new) => text = new.into_bytes(),
+            Fate::Prepend(line) => out.extend_from_slice(&wire(line.as_bytes())),
         }
         if class == HeaderClass::Primary && !world.settings.generic.is_empty() {
             self.rewrite(world, &mut text).await?;
@@ -408,14 +406,14 @@ impl Converter {
         out: &mut Vec<u8>,
     ) -> Result<(), Unsent> {
         let checks = ("smtp_body_checks", &world.settings.body_checks);
-        match self.check(world, Part::Body, checks, text).await? {
-            Action::Keep => {}
-            Action::Drop => return Ok(()),
-            Action::Replace(new) => {
+        match self.check(world, Inspected::Body, checks, text).await? {
+            Fate::Keep => {}
+            Fate::Drop => return Ok(()),
+            Fate::Replace(new) => {
                 out.extend_from_slice(&stuffed(new.as_bytes(), begins, ends));
                 return Ok(());
             }
-            Action::Prepend(line) => out.extend_from_slice(&stuffed(line.as_bytes(), begins, true)),
+            Fate::Prepend(line) => out.extend_from_slice(&stuffed(line.as_bytes(), begins, true)),
         }
         if begins && text.first() == Some(&b'.') {
             out.push(b'.');
@@ -430,17 +428,17 @@ impl Converter {
     async fn check<T: Tables>(
         &mut self,
         world: &Outgoing<'_, T>,
-        part: Part,
+        what: Inspected,
         (parameter, maps): (&'static str, &Maps),
         line: &[u8],
-    ) -> Result<Action, Unsent> {
+    ) -> Result<Fate, Unsent> {
         if maps.is_empty() || line.is_empty() {
-            return Ok(Action::Keep);
+            return Ok(Fate::Keep);
         }
         let key = String::from_utf8_lossy(line);
         match maps.find(world.tables, &key, Key::Whole).await {
-            Ok(None) => Ok(Action::Keep),
-            Ok(Some(value)) => Ok(checks::act(part, line, &value, parameter, &mut self.notes)),
+            Ok(None) => Ok(Fate::Keep),
+            Ok(Some(value)) => Ok(checks::act(what, line, &value, parameter, &mut self.notes)),
             Err(trouble) => {
                 self.notes.push(CleanupNote::warning(trouble.to_string()));
                 self.notes.push(CleanupNote::warning(format!("{parameter} lookup error")));

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
+use ringpost_core::cleanup::CleanupNote;
 use ringpost_core::date::Zone;
 use ringpost_core::logline::{LogLines, Severity};
 use ringpost_reactor::local::Notify;
@@ -160,6 +161,14 @@ impl Log {
     /// An ordinary line of a service, not about one message.
     pub fn info(&self, process: &str, number: u32, text: fmt::Arguments<'_>) {
         self.say(Severity::Info, process, number, text);
+    }
+
+    /// What cleanup's checks and tables have said about a message.
+    pub fn notes(&self, process: &str, number: u32, queue_id: &str, notes: &[CleanupNote]) {
+        for note in notes {
+            let severity = if note.is_warning { Severity::Warning } else { Severity::Info };
+            self.say(severity, process, number, format_args!("{queue_id}: {}", note.text));
+        }
     }
 
     fn say(&self, severity: Severity, process: &str, number: u32, text: fmt::Arguments<'_>) {

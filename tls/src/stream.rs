@@ -7,11 +7,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use ringpost_reactor::{Handle, PassedStream, Stream};
-use rustls::client::UnbufferedClientConnection;
+use rustls::ClientConfig;
+use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
 use rustls::pki_types::ServerName;
-use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus};
-use rustls::{ClientConfig, HandshakeKind, ServerConfig};
 
 use crate::certificate::Certificates;
 
@@ -42,8 +41,6 @@ pub struct TlsFacts {
     pub cipher: String,
     /// Bits of the cipher's key.
     pub bits: u16,
-    /// No full handshake was needed.
-    pub resumed: bool,
 }
 
 /// Why there is no encrypted stream.
@@ -64,13 +61,8 @@ impl fmt::Display for HandshakeError {
     }
 }
 
-enum Side {
-    Client(UnbufferedClientConnection),
-    Server(UnbufferedServerConnection),
-}
-
 struct Tls {
-    side: Side,
+    connection: UnbufferedClientConnection,
     /// Records of the peer that have not been dealt with.
     incoming: Vec<u8>,
     /// Records for the peer.
@@ -96,29 +88,15 @@ enum Step {
 }
 
 impl Tls {
-    fn new(side: Side) -> Tls {
-        Tls { side, incoming: Vec::new(), outgoing: Vec::new(), plain: Vec::new(), peer_closed: false }
-    }
-
-    fn is_handshaking(&self) -> bool {
-        match &self.side {
-            Side::Client(connection) => connection.is_handshaking(),
-            Side::Server(connection) => connection.is_handshaking(),
-        }
+    fn new(connection: UnbufferedClientConnection) -> Tls {
+        Tls { connection, incoming: Vec::new(), outgoing: Vec::new(), plain: Vec::new(), peer_closed: false }
     }
 
     /// Deals with what has come; where the connection is open and there is something to `say`, encrypts it.
     fn advance(&mut self, mut say: &[u8]) -> Result<Standing, rustls::Error> {
         loop {
-            let Tls { side, incoming, outgoing, plain, .. } = self;
-            let (discard, step) = match side {
-                Side::Client(connection) => {
-                    step(connection.process_tls_records(incoming), outgoing, plain, &mut say)
-                }
-                Side::Server(connection) => {
-                    step(connection.process_tls_records(incoming), outgoing, plain, &mut say)
-                }
-            };
+            let Tls { connection, incoming, outgoing, plain, .. } = self;
+            let (discard, step) = step(connection.process_tls_records(incoming), outgoing, plain, &mut say);
             incoming.drain(..discard);
             match step? {
                 Step::Again => {}
@@ -126,7 +104,7 @@ impl Tls {
                 Step::Stop => break,
             }
         }
-        Ok(match (self.peer_closed, self.is_handshaking()) {
+        Ok(match (self.peer_closed, self.connection.is_handshaking()) {
             (true, _) => Standing::Closed,
             (false, true) => Standing::Handshaking,
             (false, false) => Standing::Open,
@@ -135,18 +113,13 @@ impl Tls {
 
     /// Puts the alert `close_notify` behind what is to be sent; where it cannot be, the end of the connection says it.
     fn say_goodbye(&mut self) {
-        fn notify<Data>(status: UnbufferedStatus<'_, '_, Data>, outgoing: &mut Vec<u8>) {
-            if let Ok(ConnectionState::WriteTraffic(mut traffic)) = status.state {
-                put(outgoing, |room| match traffic.queue_close_notify(room) {
-                    Ok(bytes) => Ok(bytes),
-                    Err(EncryptError::InsufficientSize(size)) => Err(Some(size.required_size)),
-                    Err(_) => Err(None),
-                });
-            }
-        }
-        match &mut self.side {
-            Side::Client(connection) => notify(connection.process_tls_records(&mut []), &mut self.outgoing),
-            Side::Server(connection) => notify(connection.process_tls_records(&mut []), &mut self.outgoing),
+        let status = self.connection.process_tls_records(&mut []);
+        if let Ok(ConnectionState::WriteTraffic(mut traffic)) = status.state {
+            put(&mut self.outgoing, |room| match traffic.queue_close_notify(room) {
+                Ok(bytes) => Ok(bytes),
+                Err(EncryptError::InsufficientSize(size)) => Err(Some(size.required_size)),
+                Err(_) => Err(None),
+            });
         }
     }
 
@@ -160,8 +133,8 @@ impl Tls {
 }
 
 /// One step, and how many bytes of the input it has used up.
-fn step<Data>(
-    status: UnbufferedStatus<'_, '_, Data>,
+fn step(
+    status: UnbufferedStatus<'_, '_, ClientConnectionData>,
     outgoing: &mut Vec<u8>,
     plain: &mut Vec<u8>,
     say: &mut &[u8],
@@ -248,7 +221,7 @@ fn broken(error: rustls::Error) -> io::Error {
 }
 
 impl SecureStream {
-    /// Shakes hands as a client. `early` was received before: records, if the server was quick.
+    /// Shakes hands as a client.
     ///
     /// # Errors
     /// Any [`HandshakeError`].
@@ -259,21 +232,7 @@ impl SecureStream {
     ) -> Result<SecureStream, HandshakeError> {
         let connection = UnbufferedClientConnection::new(config, server)
             .map_err(|error| HandshakeError::Failed(error.to_string()))?;
-        SecureStream::shake_hands(stream, Side::Client(connection)).await
-    }
-
-    /// Shakes hands as a server.
-    ///
-    /// # Errors
-    /// Any [`HandshakeError`].
-    pub async fn accept(stream: Stream, config: Arc<ServerConfig>) -> Result<SecureStream, HandshakeError> {
-        let connection = UnbufferedServerConnection::new(config)
-            .map_err(|error| HandshakeError::Failed(error.to_string()))?;
-        SecureStream::shake_hands(stream, Side::Server(connection)).await
-    }
-
-    async fn shake_hands(stream: Stream, side: Side) -> Result<SecureStream, HandshakeError> {
-        let mut tls = Tls::new(side);
+        let mut tls = Tls::new(connection);
         loop {
             let standing = tls.advance(&[]);
             // An alert tells the peer what is wrong; that it cannot be sent changes nothing.
@@ -391,18 +350,7 @@ impl SecureStream {
     /// What was agreed on.
     pub fn facts(&self) -> TlsFacts {
         let tls = self.tls.borrow();
-        let (protocol, suite, kind) = match &tls.side {
-            Side::Client(connection) => (
-                connection.protocol_version(),
-                connection.negotiated_cipher_suite(),
-                connection.handshake_kind(),
-            ),
-            Side::Server(connection) => (
-                connection.protocol_version(),
-                connection.negotiated_cipher_suite(),
-                connection.handshake_kind(),
-            ),
-        };
+        let (protocol, suite) = (tls.connection.protocol_version(), tls.connection.negotiated_cipher_suite());
         let name = suite.map_or("unknown", |suite| suite.suite().as_str().unwrap_or("unknown"));
         TlsFacts {
             protocol: match protocol {
@@ -411,17 +359,13 @@ impl SecureStream {
             },
             cipher: openssl_name(name),
             bits: if name.contains("128") { 128 } else { 256 },
-            resumed: kind == Some(HandshakeKind::Resumed),
         }
     }
 
     /// The peer's certificates; none if it has shown none.
     pub fn certificates(&self) -> Certificates {
         let tls = self.tls.borrow();
-        let shown = match &tls.side {
-            Side::Client(connection) => connection.peer_certificates(),
-            Side::Server(connection) => connection.peer_certificates(),
-        };
+        let shown = tls.connection.peer_certificates();
         Certificates::new(shown.unwrap_or_default().iter().map(|one| one.clone().into_owned()).collect())
     }
 }

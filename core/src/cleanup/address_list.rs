@@ -11,37 +11,13 @@
 use std::borrow::Cow;
 
 use crate::rewrite::tokens::Tokens;
+use crate::rfc822::{OPERATORS, Token, is_space, scan};
 
 /// More text than this around one address is dropped: older mail systems are said to overrun a buffer of 256 bytes.
 const TEXT_AROUND_BYTES_MAX: usize = 250;
 
 /// A folded line has about so many bytes, the white space at its beginning counted as one.
 const FOLDED_LINE_BYTES: usize = 70;
-
-/// RFC 5322 specials (§3.2.3), and three that route.
-const OPERATORS: &[u8] = b"()<>@,;:\\\".[]%!|";
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Token {
-    Atom(Vec<u8>),
-    /// Without quotes and backslashes.
-    Quoted(Vec<u8>),
-    /// Without brackets and backslashes.
-    Literal(Vec<u8>),
-    /// As written, parentheses included.
-    Comment(Vec<u8>),
-    Operator(u8),
-}
-
-impl Token {
-    fn is_word(&self) -> bool {
-        !matches!(self, Token::Operator(_))
-    }
-
-    fn is_operator(&self, operator: u8) -> bool {
-        *self == Token::Operator(operator)
-    }
-}
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Node {
@@ -72,7 +48,8 @@ pub(crate) struct AddressList {
 impl AddressList {
     /// Reads a list, of `tokens_max` tokens at most.
     pub(crate) fn parse(text: &[u8], tokens_max: usize) -> AddressList {
-        let mut parser = Parser { tokens: scan(text, tokens_max), pending: Vec::new(), done: Vec::new() };
+        let mut parser =
+            Parser { tokens: scan_list(text, tokens_max), pending: Vec::new(), done: Vec::new() };
         parser.run();
         parser.done.reverse();
         AddressList { nodes: parser.done }
@@ -134,7 +111,7 @@ impl AddressList {
                     if token.is_operator(b'<') && next.is_some_and(|next| next.is_operator(b'>')) {
                         address = Some(("".into(), 0));
                     }
-                    print_token(&mut out, token);
+                    token.print(&mut out);
                 }
             }
             let Some(next) = next else { continue };
@@ -193,30 +170,11 @@ fn printed_address(node: &Node) -> Cow<'_, [u8]> {
     }
 }
 
-fn print_token(out: &mut Vec<u8>, token: &Token) {
-    let mut quoted = |open: u8, text: &[u8], special: &[u8], close: u8| {
-        out.push(open);
-        for byte in text {
-            if special.contains(byte) {
-                out.push(b'\\');
-            }
-            out.push(*byte);
-        }
-        out.push(close);
-    };
-    match token {
-        Token::Atom(text) | Token::Comment(text) => out.extend_from_slice(text),
-        Token::Quoted(text) => quoted(b'"', text, b"\"\\\r\n", b'"'),
-        Token::Literal(text) => quoted(b'[', text, b"\\\r\n", b']'),
-        Token::Operator(operator) => out.push(*operator),
-    }
-}
-
 /// The tokens of one address as text.
 fn printed_tokens(tokens: &[Token]) -> Vec<u8> {
     let mut out = Vec::new();
     for (index, token) in tokens.iter().enumerate() {
-        print_token(&mut out, token);
+        token.print(&mut out);
         if tokens.get(index + 1).is_some_and(|next| token.is_word() && next.is_word()) {
             out.push(b' ');
         }
@@ -320,90 +278,18 @@ impl Parser {
     }
 }
 
-fn is_space(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
-}
-
-fn scan(text: &[u8], tokens_max: usize) -> Vec<Token> {
-    let mut tokens = Vec::new();
-    let mut rest = text;
-    while let Some((&first, after)) = rest.split_first() {
-        if is_space(first) {
-            rest = after;
-            continue;
+/// The tokens of a list. An atom that backslashes have given what no atom may have is a quoted word.
+fn scan_list(text: &[u8], tokens_max: usize) -> Vec<Token> {
+    let special = |byte: &u8| is_space(*byte) || byte.is_ascii_control() || OPERATORS.contains(byte);
+    let mut tokens = scan(text, tokens_max);
+    for token in &mut tokens {
+        if let Token::Atom(content) = token
+            && content.iter().any(special)
+        {
+            *token = Token::Quoted(std::mem::take(content));
         }
-        if tokens.len() == tokens_max {
-            break;
-        }
-        tokens.push(match first {
-            b'(' => {
-                let (comment, behind) = rest.split_at(comment_bytes(rest));
-                rest = behind;
-                Token::Comment(comment.to_vec())
-            }
-            b'[' | b'"' => {
-                let end = if first == b'[' { b']' } else { b'"' };
-                rest = after;
-                let content = collect(&mut rest, |byte| byte != end);
-                rest = rest.get(1..).unwrap_or_default();
-                if first == b'[' { Token::Literal(content) } else { Token::Quoted(content) }
-            }
-            _ if first != b'\\' && OPERATORS.contains(&first) => {
-                rest = after;
-                Token::Operator(first)
-            }
-            _ => {
-                let content = collect(&mut rest, |byte| !is_space(byte) && !OPERATORS.contains(&byte));
-                let special =
-                    |byte: &u8| is_space(*byte) || byte.is_ascii_control() || OPERATORS.contains(byte);
-                match content.iter().any(special) {
-                    true => Token::Quoted(content),
-                    false => Token::Atom(content),
-                }
-            }
-        });
     }
     tokens
-}
-
-/// Bytes up to the first that does not belong; a backslash lets the next one belong.
-fn collect(rest: &mut &[u8], belongs: impl Fn(u8) -> bool) -> Vec<u8> {
-    let mut content = Vec::new();
-    while let Some((&byte, after)) = rest.split_first() {
-        let byte = match byte {
-            b'\\' => {
-                *rest = after;
-                match rest.first() {
-                    Some(&escaped) => escaped,
-                    None => break,
-                }
-            }
-            byte if belongs(byte) => byte,
-            _ => break,
-        };
-        content.push(if is_space(byte) { b' ' } else { byte });
-        *rest = &rest[1..];
-    }
-    content
-}
-
-/// RFC 5322 §3.2.2: comments nest, and have quoted pairs. One without an end goes on to the end of the text.
-pub(super) fn comment_bytes(text: &[u8]) -> usize {
-    let mut depth = 0_u32;
-    let mut at = 0;
-    while let Some(&byte) = text.get(at) {
-        at += 1;
-        match byte {
-            b'(' => depth += 1,
-            b')' => depth -= 1,
-            b'\\' => at += 1,
-            _ => {}
-        }
-        if depth == 0 {
-            break;
-        }
-    }
-    at.min(text.len())
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use crate::message_actions::MessageActions;
 use crate::reply::Reply;
 
 /// Bytes of a header or line that the log shows.
-const LOGGED_BYTES_MAX: usize = 200;
+pub(crate) const LOGGED_BYTES_MAX: usize = 200;
 
 /// What stands in the log behind a line that a check names.
 #[derive(Debug, Clone, Copy)]
@@ -29,7 +29,7 @@ pub struct Origin<'a> {
 
 /// What a line is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Inspected {
+pub(crate) enum Inspected {
     Header,
     Body,
     /// Either, looked through for characters.
@@ -37,7 +37,7 @@ pub(super) enum Inspected {
 }
 
 impl Inspected {
-    fn word(self) -> &'static str {
+    pub(crate) fn word(self) -> &'static str {
         match self {
             Inspected::Header => "header",
             Inspected::Body => "body",
@@ -48,13 +48,47 @@ impl Inspected {
 
 /// What becomes of a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Fate {
+pub(crate) enum Fate {
     Keep,
     Drop,
     /// This stands in its place.
     Replace(String),
     /// It stays, and this stands before it.
     Prepend(String),
+}
+
+/// An action that changes one line, and nothing else of the message: mail that leaves knows only these.
+pub(crate) struct LineEdit {
+    pub(crate) fate: Fate,
+    /// The verb of its line in the log; some are not told of.
+    pub(crate) told_as: Option<&'static str>,
+}
+
+impl LineEdit {
+    /// The action with this name, in upper case; what is wrong with it, for the log; or `None` for a name of no such
+    /// action.
+    pub(crate) fn named(
+        verb: &str,
+        what: Inspected,
+        text: &str,
+        parameter: &str,
+    ) -> Option<Result<LineEdit, String>> {
+        let edit = |fate, told_as| Some(Ok(LineEdit { fate, told_as }));
+        match verb {
+            "PREPEND" | "REPLACE" if text.is_empty() => {
+                Some(Err(format!("{verb} action without text in {parameter} map")))
+            }
+            "PREPEND" | "REPLACE" if what == Inspected::Header && !is_header(text) => Some(Err(format!(
+                "bad {verb} header text \"{text}\" in {parameter} map -- need \"headername: headervalue\""
+            ))),
+            "PREPEND" => edit(Fate::Prepend(text.into()), Some("prepend")),
+            "REPLACE" => edit(Fate::Replace(text.into()), Some("replace")),
+            "STRIP" => edit(Fate::Drop, Some("strip")),
+            "IGNORE" => edit(Fate::Drop, None),
+            "DUNNO" | "OK" => edit(Fate::Keep, None),
+            _ => None,
+        }
+    }
 }
 
 /// What checks have said so far.
@@ -130,28 +164,16 @@ impl Checks {
                     self.warn(format!("too many BCC recipients by {parameter}"));
                 }
             }
-            "PREPEND" | "REPLACE" if text.is_empty() => {
-                self.warn(format!("{word} action without text in {parameter} map"));
-            }
-            "PREPEND" | "REPLACE" if what == Inspected::Header && !is_header(text) => self.warn(format!(
-                "bad {} header text \"{text}\" in {parameter} map -- need \"headername: headervalue\"",
-                word.to_ascii_uppercase()
-            )),
-            "PREPEND" => {
-                self.log("prepend", what, line, text, origin);
-                return Fate::Prepend(text.into());
-            }
-            "REPLACE" => {
-                self.log("replace", what, line, text, origin);
-                return Fate::Replace(text.into());
-            }
-            "STRIP" => {
-                self.log("strip", what, line, text, origin);
-                return Fate::Drop;
-            }
-            "IGNORE" => return Fate::Drop,
-            "DUNNO" | "OK" => {}
-            _ => self.warn(format!("unknown command in {parameter} map: {value}")),
+            verb => match LineEdit::named(verb, what, text, parameter) {
+                Some(Ok(edit)) => {
+                    if let Some(verb) = edit.told_as {
+                        self.log(verb, what, line, text, origin);
+                    }
+                    return edit.fate;
+                }
+                Some(Err(wrong)) => self.warn(wrong),
+                None => self.warn(format!("unknown command in {parameter} map: {value}")),
+            },
         }
         Fate::Keep
     }
@@ -213,7 +235,7 @@ fn split_status(text: &str) -> Option<(&str, &str)> {
 }
 
 /// Whether a text begins like a header.
-pub(crate) fn is_header(text: &str) -> bool {
+pub(super) fn is_header(text: &str) -> bool {
     let name = text.split(':').next().unwrap_or_default().trim_end_matches([' ', '\t']);
     text.contains(':') && !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_graphic())
 }

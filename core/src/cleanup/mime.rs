@@ -337,7 +337,7 @@ fn parameters(value: &[u8]) -> impl Iterator<Item = Vec<Token>> {
                     rest = after;
                     break;
                 }
-                b'(' => rest = &rest[super::address_list::comment_bytes(rest)..],
+                b'(' => rest = &rest[crate::rfc822::comment_bytes(rest)..],
                 b'"' => {
                     rest = after;
                     tokens.push(Token::Quoted(quoted(&mut rest)));

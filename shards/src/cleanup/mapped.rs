@@ -6,7 +6,7 @@ use ringpost_core::cleanup::{
 };
 use ringpost_core::dsn::decode_xtext;
 use ringpost_core::envelope::{BodyKind, EnvelopeFields, EnvelopeWriter, Origin, Recipient, WrittenEnvelope};
-use ringpost_core::logline::{AddressText, Severity};
+use ringpost_core::logline::AddressText;
 use ringpost_core::reply::Reply;
 use ringpost_core::smtpd::Session;
 use ringpost_spool::{ChunkRef, MessageId, StoreError};
@@ -156,18 +156,7 @@ impl Incoming {
     }
 
     pub(super) fn log_notes(&self, shard: &Shard, notes: &[CleanupNote]) {
-        log_notes(shard, self.number, self.queue_id.as_str(), notes);
-    }
-}
-
-/// Writes what cleanup says about a message.
-pub(super) fn log_notes(shard: &Shard, number: u32, queue_id: &str, notes: &[CleanupNote]) {
-    for note in notes {
-        let severity = if note.is_warning { Severity::Warning } else { Severity::Info };
-        let text = format!("{queue_id}: {}", note.text);
-        shard.log.write(|lines, out, now_s| {
-            lines.message(out, now_s, "cleanup", u64::from(number), severity, text.as_bytes());
-        });
+        shard.log.notes("cleanup", self.number, self.queue_id.as_str(), notes);
     }
 }
 

@@ -13,7 +13,7 @@ use ringpost_core::envelope::{BodyKind, Envelope, EnvelopeFields, Recipient};
 use ringpost_core::queue_id::QueueId;
 use ringpost_spool::{ChunkRef, Content, INLINE_CONTENT_BYTES_MAX, MessageId, NewMessage, StoreError};
 
-use super::mapped::{Writer, log_notes, mapper, stored_recipient};
+use super::mapped::{Writer, mapper, stored_recipient};
 use super::{Pieces, date_text};
 use crate::message::ActiveMessage;
 use crate::qmgr;
@@ -148,7 +148,7 @@ async fn map(
         Ok::<_, Trouble>(mapped)
     })
     .await;
-    log_notes(shard, shard.index as u32, queue_id.as_str(), &notes);
+    shard.log.notes("cleanup", shard.index as u32, queue_id.as_str(), &notes);
     let failed = |_| StoreError::Failed(std::io::Error::other("its addresses cannot be looked up now"));
     mapped.map(Some).map_err(failed)
 }

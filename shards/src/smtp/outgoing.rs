@@ -6,7 +6,6 @@
 use bytes::Bytes;
 use ringpost_core::cleanup::CleanupNote;
 use ringpost_core::dsn::Status;
-use ringpost_core::logline::Severity;
 use ringpost_core::outgoing::{Converter, Fed, Outgoing, Unsent, generic_address};
 use ringpost_core::smtp::{Failure, MailRecipient, MailRequest, PeerName, ResultKind};
 use ringpost_tables::Shelf;
@@ -37,13 +36,7 @@ impl<'a> Leaving<'a> {
     }
 
     fn log(&self, notes: &[CleanupNote]) {
-        for note in notes {
-            let severity = if note.is_warning { Severity::Warning } else { Severity::Info };
-            let text = format!("{}: {}", self.queue_id, note.text);
-            self.shard.log.write(|lines, out, now_s| {
-                lines.message(out, now_s, "smtp", u64::from(self.number), severity, text.as_bytes());
-            });
-        }
+        self.shard.log.notes("smtp", self.number, self.queue_id, notes);
     }
 
     fn failure(&self, unsent: Unsent) -> Failure {

@@ -6,7 +6,7 @@
 use ringpost_core::dsn::Status;
 use ringpost_core::smtp::{Failure, NamePattern, PeerName, ResultKind, TlsLevel, TlsPolicy};
 use ringpost_reactor::Stream;
-use ringpost_tls::{Certificates, HandshakeError, SecureStream, Untrusted, fingerprint};
+use ringpost_tls::{Certificates, HandshakeError, SecureStream, TlsFacts, Untrusted, fingerprint};
 
 use crate::shard::Shard;
 
@@ -42,54 +42,46 @@ pub async fn secure(
         name => name,
     };
     let warn = |text: std::fmt::Arguments<'_>| shard.log.warning("smtp", number, text);
+    let log = |text: std::fmt::Arguments<'_>| shard.log.info("smtp", number, text);
+    let place = peer.with_port();
     let (Some(configuration), Ok(name)) = (tls.configuration(policy.versions), name.to_owned().try_into())
     else {
-        warn(format_args!("{}: no TLS with a server of this name", peer.with_port()));
+        warn(format_args!("{place}: no TLS with a server of this name"));
         return Err(NotSecure::Handshake(HANDSHAKE_FAILURE));
     };
     let stream = match SecureStream::connect(stream, configuration, name).await {
         Ok(stream) => stream,
         Err(error) => {
-            let place = peer.with_port();
             match &error {
-                HandshakeError::Lost(_) => {
-                    log(shard, number, &format!("SSL_connect error to {place}: {error}"))
-                }
+                HandshakeError::Lost(_) => log(format_args!("SSL_connect error to {place}: {error}")),
                 HandshakeError::Failed(text) => {
-                    log(shard, number, &format!("SSL_connect error to {place}: -1"));
+                    log(format_args!("SSL_connect error to {place}: -1"));
                     warn(format_args!("TLS library problem: {text}"));
                 }
             }
             return Err(NotSecure::Handshake(HANDSHAKE_FAILURE));
         }
     };
+    let tells = tls.log_level >= 1;
+    if !tells && !policy.level.checks_certificate() {
+        // Nobody asks what its certificates are worth.
+        return Ok(stream);
+    }
     let certificates = stream.certificates();
     let trust = certificates.trusted_by(&tls.anchors, shard.handle.wall().to_system_time());
     let found = judge(&certificates, &trust, policy, &peer.host, &tls.digest);
-    if tls.log_level >= 1 {
-        let facts = stream.facts();
-        log(
-            shard,
-            number,
-            &format!(
-                "{} TLS connection established to {}: {} with cipher {} ({bits}/{bits} bits)",
-                found.word(&trust, certificates.is_empty()),
-                peer.with_port(),
-                facts.protocol,
-                facts.cipher,
-                bits = facts.bits,
-            ),
-        );
+    if tells {
+        let TlsFacts { protocol, cipher, bits } = stream.facts();
+        let word = found.word(&trust, certificates.is_empty());
+        log(format_args!(
+            "{word} TLS connection established to {place}: {protocol} with cipher {cipher} ({bits}/{bits} bits)"
+        ));
     }
     match found {
         Found::Matched | Found::Unchecked => Ok(stream),
         Found::NotTrusted => {
             if let Err(Untrusted(reason)) = &trust {
-                log(
-                    shard,
-                    number,
-                    &format!("certificate verification failed for {}: {reason}", peer.with_port()),
-                );
+                log(format_args!("certificate verification failed for {place}: {reason}"));
             }
             Err(NotSecure::Certificate("Server certificate not trusted"))
         }
@@ -159,11 +151,4 @@ fn judge(
             }
         }
     }
-}
-
-fn log(shard: &Shard, number: u32, text: &str) {
-    shard.log.write(|lines, out, now_s| {
-        let severity = ringpost_core::logline::Severity::Info;
-        lines.message(out, now_s, "smtp", u64::from(number), severity, text.as_bytes());
-    });
 }
