@@ -43,8 +43,11 @@ impl Session {
     pub(super) fn say_as(&mut self, class: Option<ErrorClass>, replies: &mut Vec<u8>, line: &str) {
         let soft;
         let mut line = line;
-        if self.settings.soft_bounce && line.starts_with('5') {
-            soft = Reply::parse(line).expect("replies begin with a code").softened();
+        if self.settings.soft_bounce
+            && line.starts_with('5')
+            && let Some(reply) = Reply::parse(line)
+        {
+            soft = reply.softened();
             line = soft.line();
         }
         self.write_down(line, class);
